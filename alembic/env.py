@@ -1,0 +1,39 @@
+"""Runs the migrations: over the connection that the program gives, or over DATABASE_URL by hand."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+from runnel.settings import load_settings
+from runnel.store.engine import Database
+from runnel.store.tables import Base
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        # SQLite can change a table only by making it anew.
+        render_as_batch=True,
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def migrate_by_hand() -> None:
+    settings = load_settings()
+    database = Database(
+        settings.database_url, pool_size=1, timeout_seconds=settings.database_timeout_seconds
+    )
+    async with database.write() as connection:
+        await connection.run_sync(migrate)
+    await database.close()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    asyncio.run(migrate_by_hand())

@@ -1,0 +1,135 @@
+"""Ends what a revoked login, a revoked key or a disabled user still holds open.
+
+The work of a look grows with what was revoked, not with what is open.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
+
+import structlog
+
+from runnel.accounts.entities import Identity
+from runnel.accounts.ports import RevocationStore
+from runnel.errors import RunnelError
+
+#: Each look sees this much again: clocks differ, and commits come after their timestamps.
+OVERLAP: Final = timedelta(seconds=30)
+#: Deleted users leave no trace; this many of those who hold something are looked up each time.
+MISSING_PER_LOOK: Final = 500
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Holding:
+    close: Callable[[], None]
+    ended: bool = False
+
+    def end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.close()
+
+
+class Watch:
+    """Knows what is held open on this instance, and looks every `check_seconds` who may not.
+
+    `on_user_disabled` is awaited once for each user that gets disabled, whether it holds
+    something here or not. An expired login ends nothing.
+    """
+
+    def __init__(
+        self,
+        store: RevocationStore,
+        *,
+        check_seconds: float,
+        clock: Callable[[], datetime],
+        on_user_disabled: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._check_seconds = check_seconds
+        self._clock = clock
+        self._on_user_disabled = on_user_disabled
+        self._by_login = defaultdict[str, set[_Holding]](set)
+        self._by_user = defaultdict[str, set[_Holding]](set)
+        self._looked = clock()
+        self._reported: dict[str, datetime] = {}
+        self._to_look_up: list[str] = []
+
+    @contextmanager
+    def holding(self, identity: Identity, close: Callable[[], None]) -> Generator[None]:
+        """Inside, `close` is called at most once, as soon as the identity does not hold any more.
+
+        It must neither block nor raise. A guest is known by its user alone.
+        """
+        holding = _Holding(close)
+        with _filed(self._by_user, identity.user_id, holding):
+            if identity.login_id is None:
+                yield
+            else:
+                with _filed(self._by_login, identity.login_id, holding):
+                    yield
+
+    async def run(self) -> NoReturn:
+        """Looks until it is cancelled. A look that fails is logged; the next makes up for it."""
+        while True:
+            await asyncio.sleep(self._check_seconds)
+            try:
+                await self.look()
+            except RunnelError as error:
+                _log.warning("revocations_not_read", code=error.code)
+            except Exception:  # noqa: BLE001 - the outermost frame: a dead watch would end nothing
+                _log.exception("revocations_not_ended")
+
+    async def look(self) -> None:
+        """One look. Raises RunnelError `store_unavailable`, then the next sees it all."""
+        begun = self._clock()
+        found = await self._store.revoked_since(self._looked - OVERLAP)
+        # What is known is matched again: it may have been opened just before it was revoked,
+        # and have come here only after the look that saw that.
+        _end(self._by_login, found.logins)
+        _end(self._by_user, found.users)
+        _end(self._by_user, await self._missing())
+        await self._report(found.users)
+        self._looked = begun
+
+    async def _missing(self) -> set[str]:
+        if not self._to_look_up:
+            self._to_look_up = list(self._by_user)
+        batch = self._to_look_up[-MISSING_PER_LOOK:]
+        missing = await self._store.missing_users(batch) if batch else set[str]()
+        del self._to_look_up[-MISSING_PER_LOOK:]
+        return missing
+
+    async def _report(self, users: Mapping[str, datetime]) -> None:
+        # Forget what no look will see again, so that this stays as small as the overlap.
+        self._reported = {
+            user_id: at for user_id, at in self._reported.items() if users.get(user_id) == at
+        }
+        for user_id, at in users.items():
+            if user_id not in self._reported:
+                await self._on_user_disabled(user_id)
+                self._reported[user_id] = at
+
+
+@contextmanager
+def _filed(index: defaultdict[str, set[_Holding]], key: str, holding: _Holding) -> Generator[None]:
+    index[key].add(holding)
+    try:
+        yield
+    finally:
+        index[key].remove(holding)
+        if not index[key]:
+            del index[key]
+
+
+def _end(index: Mapping[str, set[_Holding]], keys: Iterable[str]) -> None:
+    for key in keys:
+        # A copy: closing may take the holding out at once.
+        for holding in tuple(index.get(key, ())):
+            holding.end()

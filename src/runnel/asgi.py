@@ -1,0 +1,39 @@
+"""`runnel.asgi:app`: the application for other ASGI servers, opened and closed by their lifespan."""
+
+from contextlib import AsyncExitStack
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runnel.bootstrap import configure_logs, open_server
+from runnel.edge.app import create_app
+from runnel.settings import Settings, load_settings
+
+
+class Application:
+    """Reads the settings at lifespan start-up, so that importing this module does nothing."""
+
+    def __init__(self) -> None:
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is None:
+            raise RuntimeError("this application needs the ASGI lifespan; switch it on")
+        else:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        settings: Settings = load_settings()
+        configure_logs(settings)
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(open_server(settings))
+            self._app = create_app(server.parts)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await server.drain()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+app = Application()

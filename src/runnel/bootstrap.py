@@ -1,0 +1,254 @@
+"""The one composition root: settings in, running parts out. Only here are adapters named."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runnel.accounts.administration import Administration
+from runnel.accounts.logins import Logins
+from runnel.accounts.passwords import Passwords
+from runnel.accounts.service import Accounts
+from runnel.accounts.tokens import Tokens
+from runnel.accounts.watch import Watch
+from runnel.chat.entities import Generation
+from runnel.chat.producer import Bounds
+from runnel.chat.running import Running
+from runnel.chat.service import AskRules, ChatService
+from runnel.edge.limits import Limiter, WindowMemory, Windows
+from runnel.edge.parts import Parts
+from runnel.models.catalog import CatalogConfig, load_catalog
+from runnel.settings import Settings, environment_value
+from runnel.store.accounts import SqlAccountStore
+from runnel.store.chat import ChatStore
+from runnel.store.engine import Database
+from runnel.store.ids import new_id, now
+from runnel.store.lock import ServerLock
+from runnel.store.migrate import migrate
+from runnel.streamlog.memory import MemoryLog
+from runnel.telemetry import logs
+from runnel.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs. `new_admin_password` is set once, when the first admin was made."""
+
+    parts: Parts
+    administration: Administration
+    new_admin_password: str | None
+
+    async def drain(self) -> None:
+        """Takes no more questions; gives what runs the grace, then interrupts it."""
+        await self.parts.chat.drain(self.parts.settings.shutdown_grace_seconds)
+
+
+@asynccontextmanager
+async def open_server(settings: Settings) -> AsyncGenerator[Server]:
+    """Opens the database, takes its lock, cleans up after a crash, and starts what runs by itself.
+
+    Raises StartupError. Nothing is left behind, however it is left.
+    """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(settings))
+        lock = ServerLock(database)
+        lock.acquire()
+        stack.callback(lock.release)
+        await migrate(database)
+        who = await stack.enter_async_context(_accounts(settings, database))
+        password = await who.administration.ensure_admin(
+            settings.admin_username, _reveal(settings.admin_password)
+        )
+        store = ChatStore(database, history_max_messages=settings.history_max_messages)
+        await store.interrupt_left_running()
+        running = Running(store, checkpoint_seconds=settings.checkpoint_seconds)
+        stack.push_async_callback(running.close)
+        catalog = load_catalog(_catalog_config(settings))
+        stack.push_async_callback(catalog.close)
+        metrics = Metrics()
+        log = MemoryLog(
+            retention_seconds=settings.stream_retention_seconds,
+            total_bytes=settings.log_total_bytes,
+            page_bytes=settings.read_page_bytes,
+        )
+
+        def count_end(generation: Generation) -> None:
+            failure = generation.failure
+            metrics.generation_ended(generation.status, failure and failure.code)
+
+        chat = ChatService(
+            owner=new_id(),
+            catalog=catalog,
+            store=store,
+            log=log,
+            running=running,
+            rules=_rules(settings),
+            bounds=_bounds(settings),
+            on_end=count_end,
+        )
+        watch = Watch(
+            who.store,
+            check_seconds=settings.revocation_check_seconds,
+            clock=now,
+            on_user_disabled=lambda user_id: chat.abort_all(user_id, by="server"),
+        )
+        parts = Parts(
+            settings=settings,
+            chat=chat,
+            accounts=who.accounts,
+            watch=watch,
+            catalog=catalog,
+            limiter=Limiter(
+                Windows(WindowMemory()),
+                messages_per_minute=settings.rate_limit_messages_per_minute,
+            ),
+            metrics=metrics,
+            checks={"database": database.check, "chat": chat.check},
+        )
+        await stack.enter_async_context(_background(running.watch(), watch.run()))
+        # Last in, first out: whatever still runs is ended while everything else is there.
+        stack.push_async_callback(chat.drain, 0)
+        yield Server(parts, who.administration, password)
+
+
+@asynccontextmanager
+async def open_administration(settings: Settings) -> AsyncGenerator[Administration]:
+    """The accounts alone, for the command line, beside a running server or without one."""
+    async with _database(settings) as database:
+        await migrate(database)
+        async with _accounts(settings, database) as who:
+            yield who.administration
+
+
+async def migrate_database(settings: Settings) -> None:
+    """Brings the database to the newest schema."""
+    async with _database(settings) as database:
+        await migrate(database)
+
+
+def configure_logs(settings: Settings) -> None:
+    """Structured logs of the whole process, without any secret that the settings hold."""
+    values = [value for _, value in settings if value is not None]
+    secret_values = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
+    logs.configure(
+        level=settings.log_level,
+        as_json=settings.environment == "production",
+        secrets=secret_values,
+    )
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncGenerator[Database]:
+    database = Database(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        timeout_seconds=settings.database_timeout_seconds,
+    )
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _AccountParts:
+    store: SqlAccountStore
+    accounts: Accounts
+    administration: Administration
+
+
+@asynccontextmanager
+async def _accounts(settings: Settings, database: Database) -> AsyncGenerator[_AccountParts]:
+    store = SqlAccountStore(database)
+    passwords = Passwords()
+    logins = Logins(
+        store,
+        Tokens(_jwt_secret(settings), clock=now),
+        access_minutes=settings.access_token_minutes,
+        refresh_days=settings.refresh_token_days,
+        clock=now,
+    )
+    accounts = Accounts(
+        store,
+        passwords,
+        logins,
+        registration_open=settings.registration == "open",
+        anonymous=settings.anonymous_access,
+        clock=now,
+    )
+    try:
+        yield _AccountParts(store, accounts, Administration(store, passwords, logins, clock=now))
+    finally:
+        passwords.close()
+
+
+@asynccontextmanager
+async def _background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _jwt_secret(settings: Settings) -> str:
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret.get_secret_value()
+    file = settings.data_dir / "jwt_secret"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        _write_private(file, secrets.token_urlsafe(48))
+    return file.read_text().strip()
+
+
+def _write_private(file: Path, text: str) -> None:
+    # Linked into place when it is whole, so that a process starting beside us reads all of it.
+    draft = file.with_name(f".{file.name}.{new_id()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(text + "\n")
+        os.link(draft, file)
+    finally:
+        draft.unlink()
+
+
+def _reveal(secret: Any) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _catalog_config(settings: Settings) -> CatalogConfig:
+    return CatalogConfig(
+        models_file=settings.models_file,
+        default_model=settings.default_model,
+        openai_api_key=_reveal(settings.openai_api_key),
+        openai_base_url=settings.openai_base_url,
+        openai_model=settings.model_name,
+        demo_tokens_per_second=settings.demo_tokens_per_second,
+        environment=environment_value,
+    )
+
+
+def _rules(settings: Settings) -> AskRules:
+    return AskRules(
+        max_message_length=settings.max_message_length,
+        history_max_tokens=settings.history_max_tokens,
+        system_prompt=settings.system_prompt,
+        temperature=settings.temperature,
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        first_token_seconds=settings.first_token_timeout_seconds,
+        idle_seconds=settings.idle_timeout_seconds,
+        total_seconds=settings.generation_timeout_seconds,
+        store_retry_seconds=settings.store_retry_seconds,
+        max_bytes=settings.generation_max_bytes,
+    )

@@ -1,0 +1,281 @@
+"""One generation: model → log → store, with exactly one terminal event.
+
+A producer belongs to no connection, and holds no database connection while it streams.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from runnel.chat.entities import INTERRUPTED, Ending, Failure, Generation, Params, Status
+from runnel.chat.ports import Checkpoint, Model, Piece, StaleFence, Store, StreamLog
+from runnel.chat.prompt import Prompt
+from runnel.chat.text import Cleaner, estimate_tokens, split_forged_ends
+from runnel.errors import Code, RunnelError
+from runnel.events import Event, FinishReason, Position, Token, Usage
+
+_log = structlog.stdlib.get_logger()
+_MAX_RETRY_PAUSE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long and how large one answer may grow. Times in seconds."""
+
+    first_token_seconds: float
+    idle_seconds: float
+    total_seconds: float
+    store_retry_seconds: float
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How producing ended."""
+
+    status: Status
+    finish_reason: FinishReason | None = None
+    failure: Failure | None = None
+    aborted_by: str | None = None
+
+
+def failed(
+    code: Code, message: str, *, retryable: bool = True, retry_after: float | None = None
+) -> Outcome:
+    return Outcome(Status.FAILED, failure=Failure(code, message, retryable, retry_after))
+
+
+class Producer:
+    """Makes one answer. `run` is its whole life; `stop` ends it early, from the same loop."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        model: Model,
+        prompt: Prompt,
+        params: Params,
+        *,
+        store: Store,
+        log: StreamLog,
+        bounds: Bounds,
+        on_end: Callable[[Generation], None],
+    ) -> None:
+        self.generation = generation
+        self._model = model
+        self._prompt = prompt
+        self._params = params
+        self._store = store
+        self._log = log
+        self._bounds = bounds
+        self._on_end = on_end
+        self._cleaner = Cleaner()
+        self._text: list[str] = []  # confirmed in the log, up to self._position
+        self._saving = self._saved = 0  # how many pieces of it are checkpointed
+        self._bytes = 0
+        self._position: Position | None = None
+        self._finish_reason: FinishReason | None = None
+        self._usage: Usage | None = None
+        self._began = self._heard = time.monotonic()
+        self._first_token_ms: int | None = None
+        self._stopped: Outcome | None = None
+        self._interruptible: asyncio.Timeout | None = None
+
+    async def run(self) -> None:
+        """From the first event to the stored end. Never raises but when it is cancelled."""
+        try:
+            outcome = await self._produce()
+            await self._end(outcome)
+        except StaleFence:
+            _log.warning("generation.taken_over", generation_id=self.generation.id)
+        except Exception:  # noqa: BLE001 - the outermost frame of a task
+            # Readers must not wait for what cannot come.
+            _log.exception("generation.lost", generation_id=self.generation.id)
+            self._log.hide(self.generation.id)
+
+    def stop(self, outcome: Outcome) -> None:
+        """Stops the model; the text so far is kept. Without effect once producing has ended."""
+        if self._stopped is None:
+            self._stopped = outcome
+            if self._interruptible is not None:
+                self._interruptible.reschedule(asyncio.get_running_loop().time())
+
+    def enforce_deadlines(self) -> None:
+        """Stops an answer whose provider has been silent, or at work, for too long."""
+        now = time.monotonic()
+        if now - self._began > self._bounds.total_seconds:
+            self.stop(failed(Code.UPSTREAM_TIMEOUT, "The answer took longer than is allowed."))
+        elif self._first_token_ms is None:
+            if now - self._heard > self._bounds.first_token_seconds:
+                self.stop(failed(Code.UPSTREAM_TIMEOUT, "The model did not begin to answer."))
+        elif now - self._heard > self._bounds.idle_seconds:
+            self.stop(failed(Code.UPSTREAM_TIMEOUT, "The model fell silent in mid-answer."))
+
+    def unsaved(self) -> Checkpoint | None:
+        """What has been written since the last checkpoint."""
+        self._saving = len(self._text)
+        if self._position is None or self._saving == self._saved:
+            return None
+        return Checkpoint(
+            self.generation.id,
+            self.generation.fence,
+            self._position,
+            "".join(self._text[self._saved : self._saving]),
+        )
+
+    def saved(self) -> None:
+        """What `unsaved` gave last is in the store."""
+        self._saved = self._saving
+
+    async def _produce(self) -> Outcome:
+        try:
+            await self._begin()
+            async with asyncio.timeout(None) as self._interruptible:
+                if self._stopped is None:
+                    return await self._read_model()
+        except StaleFence:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a model does, its answer ends
+            # A library that is interrupted may well raise something of its own.
+            return self._stopped or _outcome_of(error)
+        finally:
+            self._interruptible = None
+        assert self._stopped is not None
+        return self._stopped
+
+    async def _begin(self) -> None:
+        generation = self.generation
+        epoch = await self._store.begin_epoch(generation.id, generation.fence, self._prompt.tokens)
+        self._position = await self._log.begin(
+            generation.id, epoch, generation.fence, generation.start()
+        )
+        self._heard = time.monotonic()
+
+    async def _read_model(self) -> Outcome:
+        stream = self._model.stream(self._prompt.turns, self._params)
+        async with aclosing(stream) as batches:
+            async for batch in batches:
+                self._heard = time.monotonic()
+                await self._write(self._texts(batch))
+                if self._bytes >= self._bounds.max_bytes:
+                    return Outcome(Status.COMPLETED, finish_reason="length")
+        if self._finish_reason is None:
+            return failed(
+                Code.UPSTREAM_INCOMPLETE, "The provider broke off before the answer was whole."
+            )
+        return Outcome(Status.COMPLETED, finish_reason=self._finish_reason)
+
+    def _texts(self, batch: Sequence[Piece]) -> list[str]:
+        texts: list[str] = []
+        for piece in batch:
+            self._usage = piece.usage or self._usage
+            self._finish_reason = piece.finish_reason or self._finish_reason
+            text = self._cleaner.feed(piece.text)
+            if text:
+                texts.append(self._bounded(text))
+        return texts
+
+    def _bounded(self, text: str) -> str:
+        encoded = text.encode()
+        room = self._bounds.max_bytes - self._bytes
+        self._bytes += len(encoded)
+        return text if len(encoded) <= room else encoded[: max(room, 0)].decode(errors="ignore")
+
+    async def _write(self, texts: Sequence[str]) -> None:
+        pieces = [piece for text in texts for piece in split_forged_ends(text) if piece]
+        if not pieces:
+            return
+        if self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        await self._append([Token(piece) for piece in pieces])
+        self._text += pieces
+
+    async def _append(self, events: Sequence[Event]) -> None:
+        assert self._position is not None
+        self._position = await self._log.append(
+            self.generation.id, self.generation.fence, self._position, events
+        )
+
+    async def _end(self, outcome: Outcome) -> None:
+        """The one order of an end: last tokens, then the row, then the terminal event."""
+        generation = self.generation
+        if self._position is None:
+            self._position = await self._log.begin(
+                generation.id, 1, generation.fence, generation.start()
+            )
+        held = self._cleaner.flush()
+        if held:
+            await self._write([self._bounded(held)])
+        text = "".join(self._text)
+        ending = Ending(
+            status=outcome.status,
+            text=text,
+            position=Position(self._position.epoch, self._position.offset + 1),
+            usage=self._final_usage(outcome, text),
+            finish_reason=outcome.finish_reason,
+            failure=outcome.failure,
+            aborted_by=outcome.aborted_by,
+            first_token_ms=self._first_token_ms,
+            latency_ms=self._elapsed_ms(),
+        )
+        ended = await self._store_end(ending)
+        if ended is None:  # purged with its session or its user
+            self._log.hide(generation.id)
+            return
+        if not ended.status.terminal:
+            raise StaleFence(generation.id)
+        await self._append([ended.terminal()])
+        self._on_end(ended)
+        _log.info(
+            "generation.ended",
+            generation_id=generation.id,
+            model=generation.model,
+            status=ended.status.value,
+            code=ended.failure and ended.failure.code.value,
+            latency_ms=ended.latency_ms,
+            first_token_ms=ended.first_token_ms,
+        )
+
+    async def _store_end(self, ending: Ending) -> Generation | None:
+        """Writes the end, for as long as it takes; readers are let go after a while."""
+        hide_at = time.monotonic() + self._bounds.store_retry_seconds
+        pause = 0.05
+        while True:
+            try:
+                return await self._store.finish(self.generation.id, self.generation.fence, ending)
+            except RunnelError:
+                _log.warning("generation.end_not_stored", generation_id=self.generation.id)
+            if time.monotonic() > hide_at:
+                self._log.hide(self.generation.id)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_RETRY_PAUSE)
+
+    def _final_usage(self, outcome: Outcome, text: str) -> Usage:
+        whole = outcome.status is Status.COMPLETED
+        if self._usage is not None and whole:
+            return self._usage
+        return Usage(self._prompt.tokens, estimate_tokens(text), "estimated")
+
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+
+def _outcome_of(error: Exception) -> Outcome:
+    if isinstance(error, RunnelError):
+        return failed(
+            error.code, error.message, retryable=error.retryable, retry_after=error.retry_after
+        )
+    _log.error("generation.failed_unexpectedly", exc_info=error)
+    return failed(Code.UPSTREAM_ERROR, "The answer broke off; the server's log says why.")
+
+
+def interrupted() -> Outcome:
+    return Outcome(Status.INTERRUPTED, failure=INTERRUPTED)
+
+
+def aborted(by: str) -> Outcome:
+    return Outcome(Status.ABORTED, aborted_by=by)

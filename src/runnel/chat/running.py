@@ -1,0 +1,101 @@
+"""The live producers of this instance: started, watched, checkpointed, aborted, drained."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Final, TypeVar
+
+import structlog
+
+from runnel.chat.entities import Generation
+from runnel.chat.ports import Store
+from runnel.chat.producer import Outcome, Producer, aborted, interrupted
+from runnel.errors import Code, RunnelError
+
+_log = structlog.stdlib.get_logger()
+_T = TypeVar("_T")
+
+#: How long a stopped answer may take to be stored before whoever stopped it goes on.
+END_WAIT_SECONDS: Final = 10.0
+
+
+class Running:
+    """Owns every task that makes an answer; one loop checkpoints them all together."""
+
+    def __init__(self, store: Store, *, checkpoint_seconds: float) -> None:
+        self._store = store
+        self._checkpoint_seconds = checkpoint_seconds
+        self._producers: dict[asyncio.Task[None], Producer] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._producers)
+
+    def refuse_if_closing(self) -> None:
+        """Raises RunnelError `shutting_down` once the drain has begun."""
+        if self._closing:
+            raise RunnelError(
+                Code.SHUTTING_DOWN, "The server is restarting. Ask again shortly.", retry_after=1
+            )
+
+    def own(self, work: Coroutine[None, None, _T]) -> "asyncio.Task[_T]":
+        """A task that no connection can cancel; the drain waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def start(self, producer: Producer) -> None:
+        """Runs a producer to its end."""
+        task = self.own(producer.run())
+        self._producers[task] = producer
+        task.add_done_callback(lambda _: self._producers.pop(task, None))
+
+    async def abort(self, which: Callable[[Generation], bool], by: str) -> None:
+        """Aborts the live generations chosen, keeping their text, and awaits their ends."""
+        await self._stop(which, aborted(by))
+
+    async def watch(self) -> None:
+        """Checkpoints and deadlines, each `checkpoint_seconds`, until cancelled."""
+        while True:
+            await asyncio.sleep(self._checkpoint_seconds)
+            for producer in self._producers.values():
+                producer.enforce_deadlines()
+            await self._checkpoint()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Takes no more, gives what runs `grace_seconds` to finish, then interrupts the rest."""
+        self._closing = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        await self._stop(lambda _: True, interrupted())
+
+    async def close(self) -> None:
+        """Cancels what even a drain has not ended; the next start finds it and interrupts it."""
+        self._closing = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _checkpoint(self) -> None:
+        unsaved = [
+            (producer, checkpoint)
+            for producer in self._producers.values()
+            if (checkpoint := producer.unsaved()) is not None
+        ]
+        if not unsaved:
+            return
+        try:
+            await self._store.checkpoint([checkpoint for _, checkpoint in unsaved])
+        except RunnelError:
+            _log.warning("checkpoint.not_stored")  # the next one takes it along
+            return
+        for producer, _ in unsaved:
+            producer.saved()
+
+    async def _stop(self, which: Callable[[Generation], bool], outcome: Outcome) -> None:
+        chosen = {t: p for t, p in self._producers.items() if which(p.generation)}
+        for producer in chosen.values():
+            producer.stop(outcome)
+        if chosen:
+            await asyncio.wait(chosen, timeout=END_WAIT_SECONDS)

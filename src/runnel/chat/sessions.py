@@ -1,0 +1,31 @@
+"""Sessions as clients name them."""
+
+import re
+from typing import Final
+
+from runnel.chat.entities import SessionRef
+from runnel.errors import Code, RunnelError
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def session_ref(text: str | None, username: str) -> SessionRef:
+    """What a client's `session_id` means: a UUID's shape is only ever an id, else it is a name.
+
+    `me` and the own username name a user's channel, so no session may be called so. Raises
+    RunnelError `invalid_request`.
+    """
+    if text is None:
+        return SessionRef()
+    if _UUID.fullmatch(text):
+        return SessionRef(id=text.lower())
+    if not _NAME.fullmatch(text):
+        raise _unfit("is an id, or a name of 1 to 128 of the characters A-Z a-z 0-9 . _ : -")
+    if text == "me" or text.lower() == username.lower():
+        raise _unfit("`me` and the own username cannot name a session")
+    return SessionRef(name=text)
+
+
+def _unfit(message: str) -> RunnelError:
+    return RunnelError(Code.INVALID_REQUEST, message, field="session_id")

@@ -1,0 +1,70 @@
+"""The ASGI application: routers, error handlers and layers around given parts."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from sse_starlette.sse import AppStatus
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from runnel import __version__
+from runnel.edge import problems
+from runnel.edge.http import auth, docs, generate, generations, keys, service
+from runnel.edge.parts import Parts
+from runnel.edge.requests import RequestLayer
+
+_SHOWN_HEADERS = (
+    "X-Session-Id",
+    "X-Message-Id",
+    "X-User-Message-Id",
+    "X-Generation-Id",
+    "X-Request-Id",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Retry-After",
+)
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """The application; the parts are running already and are closed by whoever opened them."""
+    settings = parts.settings
+    app = FastAPI(
+        title="Runnel",
+        version=__version__,
+        description="The self-hosted chat server for language models whose answers never break.",
+        root_path=settings.root_path,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    # It would cut every stream half a second after the signal; the drain ends them instead.
+    AppStatus.disable_automatic_graceful_drain()
+    problems.install(app)
+    for router in (
+        service.router,
+        docs.router,
+        auth.public,
+        auth.own,
+        keys.router,
+        generate.public_router,
+        generate.router,
+        generations.router,
+    ):
+        app.include_router(router)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+            expose_headers=_SHOWN_HEADERS,
+        )
+    # Outside of the framework, so that its own answer to an unforeseen fault is covered too.
+    wrapped: Any = RequestLayer(app, metrics=parts.metrics)  # uvicorn has ASGI types of its own
+    if settings.forwarded_allow_ips:
+        wrapped = ProxyHeadersMiddleware(wrapped, trusted_hosts=settings.forwarded_allow_ips)
+    return wrapped

@@ -1,0 +1,1 @@
+"""The command `runnel`: thin commands over the same parts as the doors."""

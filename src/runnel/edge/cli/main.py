@@ -1,0 +1,58 @@
+"""The commands, and how their faults become one line and an exit code."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from runnel.bootstrap import configure_logs, migrate_database, open_administration
+from runnel.edge.cli import users
+from runnel.edge.cli.serve import serve
+from runnel.errors import RunnelError, StartupError
+from runnel.settings import load_settings
+
+app = typer.Typer(
+    name="runnel",
+    help="The self-hosted chat server for language models whose answers never break.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.add_typer(users.app, name="users")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    asyncio.run(migrate_database(load_settings()))
+    typer.echo("The database is up to date.")
+
+
+@app.command()
+def token(username: Annotated[str, typer.Argument(help="whose token")]) -> None:
+    """Print a bearer token of a user."""
+    settings = load_settings()
+    configure_logs(settings)
+
+    async def issue() -> str:
+        async with open_administration(settings) as accounts:
+            return await accounts.issue_token(username)
+
+    typer.echo(asyncio.run(issue()))
+
+
+def main() -> None:
+    """Exit codes: 0, 1 failed, 2 bad usage or configuration."""
+    try:
+        app()
+    except StartupError as error:
+        _die(str(error), 2)
+    except RunnelError as error:
+        _die(error.message, 1)
+
+
+def _die(message: str, code: int) -> None:
+    for line in message.splitlines():
+        print(f"runnel: {line}", file=sys.stderr)  # noqa: T201 - this is a command line
+    sys.exit(code)

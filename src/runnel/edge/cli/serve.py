@@ -1,0 +1,161 @@
+"""`runnel serve`: uvicorn around the application, with a drain of our own at its end."""
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+from typing_extensions import override
+
+from runnel import __version__
+from runnel.bootstrap import Server, configure_logs, open_server
+from runnel.edge.app import create_app
+from runnel.errors import StartupError
+from runnel.settings import Settings, load_settings
+
+#: How long connections that are still writing may take after the last answer has ended.
+_CLOSE_SECONDS = 5
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="the address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="the port to listen on")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="start anew on changes")] = False,  # noqa: FBT002 - typer's form of a switch
+) -> None:
+    """Start the server."""
+    for name, value in (("HOST", host), ("PORT", port)):
+        if value is not None:
+            os.environ[name] = str(value)
+    settings = load_settings()
+    configure_logs(settings)
+    if reload:
+        _serve_reloading(settings)
+        return
+    listening = _listen(settings)
+    config = uvicorn.Config(
+        # The application is there once the parts run; see _serve.
+        app=_not_yet,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+    )
+    with listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(settings, config, listening))
+
+
+async def _not_yet(*_: object) -> None:
+    raise AssertionError
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise StartupError(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror});"
+            " choose another with PORT=8001"
+        ) from None
+    return listening
+
+
+async def _serve(settings: Settings, config: uvicorn.Config, listening: socket.socket) -> None:
+    async with open_server(settings) as server:
+        config.app = create_app(server.parts)
+        port = listening.getsockname()[1]
+        banner = await _banner(settings, server, port)
+        await _DrainingServer(config, server, banner).serve(sockets=[listening])
+
+
+class _DrainingServer(uvicorn.Server):
+    """uvicorn, which of itself ends the application only after every connection has closed.
+
+    The first signal drains: answers get their grace and an end, and so their connections close.
+    A second signal does not wait.
+    """
+
+    def __init__(self, config: uvicorn.Config, server: Server, banner: str) -> None:
+        super().__init__(config)
+        self._server = server
+        self._banner = banner
+        self._draining: asyncio.Task[None] | None = None
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._banner, flush=True)  # noqa: T201 - for whoever started the server
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not the inherited one: it would raise the signal again, before the parts are closed.
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+        else:
+            self.should_exit = self.force_exit = True
+
+    async def _drain(self) -> None:
+        await self._server.drain()
+        self.should_exit = True
+
+
+async def _banner(settings: Settings, server: Server, port: int) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    command = _command()
+    admin = settings.admin_username
+    lines = [f"Runnel {__version__} listens on {url}", f"  API docs  {url}/docs"]
+    if server.new_admin_password is None:
+        lines.append(f"  Admin     {admin}")
+    else:
+        lines.append(f"  Admin     {admin}, password {server.new_admin_password} (shown this once)")
+    lines.append(f"            set another password: {command} users password {admin}")
+    if settings.environment == "development":
+        token = await server.administration.issue_token(admin)
+        minutes = settings.access_token_minutes
+        lines.append(f"  Try it    (this token is good for {minutes} minutes)")
+    else:
+        token = f"$({command} token {admin})"
+        lines.append("  Try it")
+    lines += [
+        "",
+        (
+            f'curl -N {url}{settings.root_path}/api/generate -H "Authorization: Bearer {token}"'
+            " -H 'Content-Type: application/json' -d '{\"prompt\": \"Hello! What can you do?\"}'"
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).absolute()
+    if program.is_relative_to(Path.cwd()):
+        return str(program.relative_to(Path.cwd()))
+    return program.name
+
+
+def _serve_reloading(settings: Settings) -> None:
+    uvicorn.run(
+        "runnel.asgi:app",
+        host=settings.host,
+        port=settings.port,
+        reload=True,
+        reload_dirs=[str(Path(__file__).parents[2])],
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+    )

@@ -1,0 +1,25 @@
+"""What endpoints ask for in their signatures."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
+
+from runnel.accounts.entities import Identity
+from runnel.edge.parts import Parts, parts_of
+
+# The route itself signs in (edge/route.py), before the body is read. These two only tell OpenAPI,
+# and with it the Authorize button of /docs, how.
+_password = OAuth2PasswordBearer(tokenUrl="token", auto_error=False, scheme_name="Password")
+_bearer = HTTPBearer(auto_error=False, scheme_name="Bearer", description="A JWT or an API key.")
+
+
+def _identity(request: Request) -> Identity:
+    identity = request.state.identity
+    assert isinstance(identity, Identity)
+    return identity
+
+
+AppParts = Annotated[Parts, Depends(parts_of)]
+Caller = Annotated[Identity, Depends(_identity)]
+SIGNED_IN = (Security(_password), Security(_bearer))

@@ -1,0 +1,1 @@
+"""Pure mappings from events to the frames of one wire format, a file each."""

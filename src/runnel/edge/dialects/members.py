@@ -1,0 +1,46 @@
+"""The JSON members of events, shared by every dialect that shows them."""
+
+from typing import Any, assert_never
+
+from runnel.events import Aborted, End, Event, Failed, Reset, Start, Token, Usage
+
+
+def usage_members(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "source": usage.source,
+    }
+
+
+def members(event: Event) -> dict[str, Any]:
+    """What an event says, without its type and position."""
+    match event:
+        case Token() | Reset():
+            return {"text": event.text}
+        case Start():
+            return {
+                "generation_id": event.generation_id,
+                "session_id": event.session_id,
+                "message_id": event.message_id,
+                "user_message_id": event.user_message_id,
+                "model": event.model,
+            }
+        case End():
+            return {
+                "finish_reason": event.finish_reason,
+                "usage": usage_members(event.usage),
+                "model": event.model,
+                "provider": event.provider,
+                "provider_model": event.provider_model,
+                "text_length": event.text_length,
+                "latency_ms": event.latency_ms,
+                "first_token_ms": event.first_token_ms,
+            }
+        case Aborted():
+            return {"by": event.by, "usage": usage_members(event.usage)}
+        case Failed():
+            return {"code": event.code, "message": event.message, "retryable": event.retryable}
+        case _:
+            assert_never(event)

@@ -1,0 +1,19 @@
+"""What to say of a field that a body does not take: where it belongs, or since when there is one."""
+
+from typing import Final
+
+_PARAMS: Final = ("temperature", "top_p", "max_tokens", "seed", "stop", "json_mode")
+_NOT_YET: Final = ("attachments", "background", "on_disconnect", "client_message_id")
+_SERVER: Final = ("base_url", "api_key")
+
+
+def unknown_field(path: str) -> str:
+    """The message for an unknown field, named by its path as `params.base_url`."""
+    name = path.rpartition(".")[2]
+    if name in _PARAMS and "." not in path:
+        return f'belongs into `params`: {{"params": {{"{name}": …}}}}'
+    if name in _NOT_YET:
+        return "is not supported by this version"
+    if name in _SERVER:
+        return "is the server's to set, in config/models.json"
+    return "is not a field of this request"

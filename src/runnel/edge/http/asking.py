@@ -1,0 +1,111 @@
+"""What a question looks like in a body, and what the chat core is asked then."""
+
+from typing import Annotated, Final, Literal, Self
+
+from fastapi import Header
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from runnel.accounts.entities import Identity
+from runnel.chat.entities import Ask, Params, Turn
+from runnel.chat.sessions import session_ref
+from runnel.edge.dialects.sse import Format
+from runnel.errors import Code, RunnelError
+
+_INT64: Final = 2**63
+_MOST_STOPS: Final = 16
+
+StopSequence = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class ParamsBody(BaseModel):
+    """How the model is to answer; what is absent is left to the model."""
+
+    model_config = ConfigDict(extra="forbid")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=_MOST_STOPS)] | None = None
+    json_mode: bool = False
+    stream: bool | None = None
+
+
+class MessageBody(BaseModel):
+    """One turn of a history that the client brings."""
+
+    model_config = ConfigDict(extra="forbid")
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class AskBody(BaseModel):
+    """A question: exactly one of `message`, `prompt` (the same) and `messages`."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"message": "Hello!"}]}
+    )
+    message: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[MessageBody], Field(min_length=1)] | None = None
+    model: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    params: ParamsBody = ParamsBody()
+    session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    stream: bool | None = None
+    format: Format = "text"
+
+    @field_validator("messages")
+    @classmethod
+    def _ends_with_the_question(cls, value: list[MessageBody] | None) -> list[MessageBody] | None:
+        if value and value[-1].role != "user":
+            raise ValueError("the last message is the question: its role is `user`")
+        return value
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        given = [
+            name for name in ("message", "prompt", "messages") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                "send one of `message`, `prompt` and `messages`"
+                + (f", not {' and '.join(given)}" if given else "")
+            )
+        if None not in (self.stream, self.params.stream) and self.stream != self.params.stream:
+            raise ValueError("`stream` and `params.stream` contradict each other")
+        return self
+
+    @property
+    def streams(self) -> bool | None:
+        """Whether the client wants a stream; None if it did not say."""
+        return self.params.stream if self.stream is None else self.stream
+
+    def to_ask(self, caller: Identity) -> Ask:
+        """Raises RunnelError `invalid_request` for an unfit session name."""
+        history = self.messages[:-1] if self.messages else []
+        question = self.messages[-1].content if self.messages else self.message or self.prompt
+        stop = self.params.stop
+        return Ask(
+            user_id=caller.user_id,
+            text=question or "",
+            session=session_ref(self.session_id, caller.username),
+            history=[Turn(message.role, message.content) for message in history],
+            model=self.model,
+            params=Params(
+                temperature=self.params.temperature,
+                top_p=self.params.top_p,
+                max_tokens=self.params.max_tokens,
+                seed=self.params.seed,
+                stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+                json_mode=self.params.json_mode,
+            ),
+        )
+
+
+def refuse_idempotency_key(
+    idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> None:
+    """Silently ignored, the header would promise what is not kept."""
+    if idempotency_key is not None:
+        raise RunnelError(
+            Code.INVALID_REQUEST, "is not supported by this version", field="Idempotency-Key"
+        )

@@ -1,0 +1,86 @@
+"""What tells of the server itself: /, /healthz, /readyz, /metrics, /models."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from runnel.edge.deps import AppParts
+from runnel.edge.json import JsonResponse
+from runnel.edge.route import PublicRoute, bearer, sign_in
+from runnel.errors import Code, RunnelError
+from runnel.telemetry.metrics import CONTENT_TYPE
+
+router = APIRouter(route_class=PublicRoute, tags=["server"])
+_CHECK_SECONDS = 5.0
+
+
+@router.get("/", include_in_schema=False)
+async def root(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
+@router.get("/healthz", response_class=Response)
+async def healthz() -> Response:
+    """The process is alive."""
+    return JsonResponse({"status": "ok"})
+
+
+@router.get("/readyz", response_class=Response)
+async def readyz(parts: AppParts) -> Response:
+    """Whether the server can do its work, and each part that it needs for it."""
+    states = await asyncio.gather(*(_state(check) for check in parts.checks.values()))
+    well = all(state == "ok" for state in states)
+    body = {
+        "status": "ok" if well else "unavailable",
+        "components": dict(zip(parts.checks, states, strict=True)),
+    }
+    return JsonResponse(body, status_code=200 if well else 503)
+
+
+async def _state(check: Callable[[], Awaitable[None]]) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except (RunnelError, TimeoutError):
+        return "unavailable"
+    return "ok"
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request, parts: AppParts) -> Response:
+    """Prometheus metrics: open on development, else for admins and for `METRICS_TOKEN`."""
+    if parts.settings.environment == "production":
+        await _admit_to_metrics(request)
+    return Response(parts.metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+async def _admit_to_metrics(request: Request) -> None:
+    given = bearer(request)
+    token = request.app.state.parts.settings.metrics_token
+    if (
+        given is not None
+        and token is not None
+        and secrets.compare_digest(given.encode(), token.get_secret_value().encode())
+    ):
+        return
+    await sign_in(request)
+    if request.state.identity.role != "admin":
+        raise RunnelError(Code.FORBIDDEN, "Metrics are for admins.")
+
+
+@router.get("/models", response_class=Response)
+async def models(parts: AppParts) -> Response:
+    """The aliases that can be asked for as `model`."""
+    listed = [
+        {
+            "alias": model.alias,
+            "provider": model.provider,
+            "model": model.model,
+            "available": model.available,
+        }
+        for model in parts.catalog.listed()
+    ]
+    return JsonResponse({"default": parts.catalog.default, "models": listed})

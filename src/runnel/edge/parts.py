@@ -1,0 +1,34 @@
+"""What the doors are given to work with; the composition root puts it together."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from runnel.accounts.service import Accounts
+from runnel.accounts.watch import Watch
+from runnel.chat.ports import Catalog
+from runnel.chat.service import ChatService
+from runnel.edge.limits import Limiter
+from runnel.settings import Settings
+from runnel.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The running parts. `checks` are the components of /readyz, each raising if it is not well."""
+
+    settings: Settings
+    chat: ChatService
+    accounts: Accounts
+    watch: Watch
+    catalog: Catalog
+    limiter: Limiter
+    metrics: Metrics
+    checks: Mapping[str, Callable[[], Awaitable[None]]]
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    parts = connection.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts

@@ -1,0 +1,83 @@
+"""The outermost layer of every HTTP request: its id, its log line, its metrics, its headers.
+
+Pure ASGI: a middleware that read the body or the answer would break streams.
+"""
+
+import re
+import time
+from typing import Final
+
+import structlog
+import uuid_utils
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runnel.edge.answer_headers import collected
+from runnel.telemetry.metrics import Metrics
+
+_log = structlog.stdlib.get_logger()
+_FIT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+#: For every answer that does not say otherwise. Pages bring their own Content-Security-Policy.
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class RequestLayer:
+    """Wraps the app. A fit `X-Request-Id` of the client's is kept, else one is made."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.monotonic()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in collected(scope).items():
+                    headers[name] = value
+                headers["X-Request-Id"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._done(scope, status, time.monotonic() - began)
+
+    def _done(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.request(scope["method"], route, status)
+        # The path only: a query may carry a ticket or a token.
+        _log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000),
+        )
+
+
+def _request_id(given: str | None) -> str:
+    if given is not None and _FIT_ID.fullmatch(given):
+        return given
+    return str(uuid_utils.uuid7())

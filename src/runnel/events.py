@@ -1,0 +1,141 @@
+"""The events of one answer and where they stand. Frozen values; no event knows a wire format."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal, Self
+
+_POSITION: Final = re.compile(r"([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where an event stands: the epoch of its log, and its number in it from 0. Written `1-42`.
+
+    Ordered by epoch, then offset, as numbers.
+    """
+
+    epoch: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError for anything but `EPOCH-OFFSET` in plain decimal digits."""
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a position: {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens counted. `estimated` where the provider gave no count or the answer was cut."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    source: Literal["provider", "estimated"]
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    type: ClassVar = "start"
+    terminal: ClassVar = False
+    generation_id: str
+    session_id: str
+    message_id: str
+    user_message_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the answer's text, never empty, cleaned; no line of it is `[DONE]`."""
+
+    type: ClassVar = "token"
+    terminal: ClassVar = False
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Begins an epoch after the first: `text` is the whole text so far."""
+
+    type: ClassVar = "reset"
+    terminal: ClassVar = False
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The answer is whole. `text_length` counts characters; times are milliseconds."""
+
+    type: ClassVar = "end"
+    terminal: ClassVar = True
+    finish_reason: FinishReason
+    usage: Usage
+    model: str
+    provider: str
+    provider_model: str
+    text_length: int
+    latency_ms: int
+    first_token_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """Somebody stopped the answer; `by` says who: `user` or `server`."""
+
+    type: ClassVar = "aborted"
+    terminal: ClassVar = True
+    by: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer broke off; `code` is one of errors.Code."""
+
+    type: ClassVar = "failed"
+    terminal: ClassVar = True
+    code: str
+    message: str
+    retryable: bool
+
+
+Event = Start | Token | Reset | End | Aborted | Failed
+Terminal = End | Aborted | Failed
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Events that were appended together: `events[i]` stands at `EPOCH-(offset + i)`.
+
+    `size` is about what it holds in memory, in bytes. `frames` keeps what a dialect made of the
+    whole batch, so that a second reader costs no second encoding; the key is the dialect's.
+    """
+
+    epoch: int
+    offset: int
+    events: Sequence[Event]
+    size: int = 0
+    frames: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    @property
+    def last(self) -> Position:
+        return Position(self.epoch, self.offset + len(self.events) - 1)
+
+    def after(self, offset: int) -> "Batch":
+        """The part of the batch behind `offset`; the batch itself if that is all of it."""
+        if offset < self.offset:
+            return self
+        return Batch(self.epoch, offset + 1, self.events[offset + 1 - self.offset :], self.size)

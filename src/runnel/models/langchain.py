@@ -1,0 +1,93 @@
+"""Any LangChain chat model as the chat core's `Model`: its `astream`, in pieces of plain text."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, Protocol, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+)
+
+from runnel.chat.entities import Params, Turn
+from runnel.chat.ports import Piece
+from runnel.errors import RunnelError
+from runnel.events import FinishReason, Usage
+
+_MESSAGES: Final[Mapping[str, type[BaseMessage]]] = {
+    "user": HumanMessage,
+    "assistant": AIMessage,
+    "system": SystemMessage,
+}
+#: Providers' words for why an answer ended, as ours. What is not here counts as `stop`.
+_REASONS: Final[Mapping[str, FinishReason]] = {
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+
+
+class Translate(Protocol):
+    def __call__(self, error: Exception, *, begun: bool) -> RunnelError: ...
+
+
+class LangChainModel:
+    """Implements chat.ports.Model.
+
+    `call_options` turns our params into the keyword arguments that the provider's class takes;
+    `translate` turns what it raises into RunnelError, told whether the answer had begun.
+    """
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        provider: str,
+        provider_model: str,
+        chat_model: BaseChatModel,
+        call_options: Callable[[Params], dict[str, Any]],
+        translate: Translate,
+    ) -> None:
+        self.alias = alias
+        self.provider = provider
+        self.provider_model = provider_model
+        self._chat_model = chat_model
+        self._call_options = call_options
+        self._translate = translate
+
+    async def stream(
+        self, turns: Sequence[Turn], params: Params
+    ) -> AsyncGenerator[Sequence[Piece]]:
+        begun = False
+        messages = [_MESSAGES[turn.role](turn.text) for turn in turns]
+        chunks = cast(
+            "AsyncGenerator[AIMessageChunk]",
+            self._chat_model.astream(messages, **self._call_options(params)),
+        )
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield (piece_of(chunk),)
+                    begun = True
+        except Exception as error:
+            # Providers' clients raise anything, from ValueError to what their parsers raise.
+            raise self._translate(error, begun=begun) from error
+
+
+def piece_of(chunk: AIMessageChunk) -> Piece:
+    """The text, finish reason and token count of a chunk. Reasoning and tool blocks are no text."""
+    content = cast("object", chunk.content)
+    text = content if isinstance(content, str) else str(chunk.text)
+    reason = cast("dict[str, object]", chunk.response_metadata).get("finish_reason")
+    usage = chunk.usage_metadata
+    return Piece(
+        text=text,
+        finish_reason=_REASONS.get(str(reason), "stop") if reason else None,
+        usage=Usage(usage["input_tokens"], usage["output_tokens"], "provider") if usage else None,
+    )

@@ -1,0 +1,188 @@
+"""Every setting of the server, grouped by concern, with its unit in its name. Read once.
+
+Values come from the environment, then from `.env` in the working directory. What stands in
+`.env` is put into the environment, so that boto3 and every `api_key_env` find it too.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from dotenv import load_dotenv
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from runnel.errors import StartupError
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1)]
+MIN_SECRET_BYTES = 32
+
+
+class ServerSettings(BaseSettings):
+    """Where the server listens and whom it believes."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    root_path: str = ""
+    forwarded_allow_ips: str = ""
+    environment: Literal["development", "production"] = "development"
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    max_body_bytes: Count = 1024 * 1024
+    max_json_depth: Count = 64
+    metrics_token: SecretStr | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    shutdown_grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = 20
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            raise ValueError("begins with a slash, as /chat")
+        return value.rstrip("/")
+
+
+class StoreSettings(BaseSettings):
+    """Where things are kept."""
+
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    database_pool_size: Count = 5
+    database_timeout_seconds: Seconds = 5
+    store_retry_seconds: Seconds = 30
+
+    @model_validator(mode="after")
+    def _default_database(self) -> Self:
+        if not self.database_url:
+            self.database_url = f"sqlite+aiosqlite:///{self.data_dir / 'runnel.db'}"
+        return self
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, value: str) -> str:
+        return re.sub(r"^sqlite:", "sqlite+aiosqlite:", value)
+
+
+class AccountSettings(BaseSettings):
+    """Who may ask."""
+
+    jwt_secret: SecretStr | None = None
+    access_token_minutes: Count = 60
+    refresh_token_days: Count = 30
+    admin_username: str = "admin"
+    admin_password: SecretStr | None = None
+    registration: Literal["closed", "open"] = "closed"
+    anonymous_access: bool = False
+    revocation_check_seconds: Seconds = 2
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(
+                f"has fewer than {MIN_SECRET_BYTES} bytes; make one with: openssl rand -base64 48"
+            )
+        return value
+
+
+class ModelSettings(BaseSettings):
+    """Which models answer, and how they are asked."""
+
+    models_file: Path = Path("config/models.json")
+    default_model: str | None = None
+    system_prompt: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    model_name: str = "gpt-4o-mini"
+    history_max_tokens: Count = 16_000
+    history_max_messages: Count = 400
+    demo_tokens_per_second: Annotated[float, Field(gt=0)] = 40
+
+
+class LimitSettings(BaseSettings):
+    """How much one user may ask."""
+
+    rate_limit_messages_per_minute: Count = 30
+    login_attempts_per_minute: Count = 10
+    login_attempts_per_minute_per_address: Count = 30
+    max_message_length: Count = 5000
+
+
+class StreamSettings(BaseSettings):
+    """The bounds of one answer and of its stream."""
+
+    headers_after_seconds: Seconds = 5
+    heartbeat_seconds: Seconds = 15
+    first_token_timeout_seconds: Seconds = 60
+    idle_timeout_seconds: Seconds = 60
+    generation_timeout_seconds: Seconds = 900
+    send_timeout_seconds: Seconds = 30
+    checkpoint_seconds: Seconds = 1
+    stream_retention_seconds: Seconds = 3600
+    generation_max_bytes: Count = 4 * 1024 * 1024
+    log_total_bytes: Count = 256 * 1024 * 1024
+    read_page_bytes: Count = 256 * 1024
+
+
+class Settings(
+    ServerSettings,
+    StoreSettings,
+    AccountSettings,
+    ModelSettings,
+    LimitSettings,
+    StreamSettings,
+):
+    """All of them. Names in the environment are these, in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", validate_default=True)
+
+    @model_validator(mode="after")
+    def _production_is_strict(self) -> Self:
+        if self.environment != "production":
+            return self
+        if self.jwt_secret is None:
+            raise ValueError(
+                "JWT_SECRET is needed in production; make one with: openssl rand -base64 48"
+            )
+        if self.anonymous_access:
+            raise ValueError("ANONYMOUS_ACCESS=true is for development only")
+        return self
+
+
+def load_settings(dotenv: Path | None = Path(".env")) -> Settings:
+    """The settings of this process. Raises StartupError naming each variable at fault."""
+    if dotenv is not None:
+        load_dotenv(dotenv, override=False)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise StartupError("\n".join(_lines(error))) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    # The value itself is left out: it may be a secret.
+    lines: list[str] = []
+    for fault in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in fault["loc"]).upper()
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {message}" if name else message)
+    return lines
+
+
+def environment_value(name: str) -> str | None:
+    """A value that a file names by its variable, as an `api_key_env`; None if it is not set."""
+    return os.environ.get(name) or None

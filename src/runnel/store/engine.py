@@ -1,0 +1,105 @@
+"""The database: how it is opened, and its two kinds of short transaction, `read` and `write`.
+
+No transaction may be held while a stream runs.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from runnel.errors import Code, RunnelError
+
+_WRITES: Final = "runnel_writes"
+
+
+class Database:
+    """The engine. SQLite gets foreign keys, WAL and a busy timeout, and waits to write at BEGIN."""
+
+    def __init__(self, url: str, *, pool_size: int, timeout_seconds: float) -> None:
+        self.url = make_url(url)
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_seconds,
+            connect_args={"timeout": timeout_seconds} if self.is_sqlite else {},
+        )
+        if self.is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None for what is not in one."""
+        name = self.url.database
+        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that only reads. Raises RunnelError `store_unavailable`."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction that commits at its end. Raises RunnelError `store_unavailable`."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(**{_WRITES: True})
+                async with connection.begin():
+                    yield connection
+
+    async def check(self) -> None:
+        """Raises RunnelError `store_unavailable` if the database does not answer."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: _begin_sqlite says when and how.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once if another wrote meanwhile,
+    # whatever the busy timeout; one that takes the write lock first waits its turn.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class _translated:  # noqa: N801 - reads as a statement
+    """Turns a database that is away, locked or exhausted into RunnelError."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        ):
+            raise RunnelError(
+                Code.STORE_UNAVAILABLE,
+                "The database does not answer. Try again shortly.",
+                retry_after=1,
+            ) from error

@@ -1,0 +1,35 @@
+"""Brings a database to the newest schema, by the migrations in alembic/."""
+
+from pathlib import Path
+from typing import Final
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from runnel.store.engine import Database
+
+_log = structlog.stdlib.get_logger()
+_INSTALLED: Final = Path(__file__).parent / "migrations"
+_IN_REPOSITORY: Final = Path(__file__).parents[3] / "alembic"
+
+
+async def migrate(database: Database) -> None:
+    """Applies what is missing; does nothing to a database that is up to date."""
+    async with database.write() as connection:
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    folder = _INSTALLED if _INSTALLED.is_dir() else _IN_REPOSITORY
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present != newest:
+        command.upgrade(config, "head")
+        _log.info("database.migrated", before=present, after=newest)

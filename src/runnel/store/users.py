@@ -1,0 +1,125 @@
+"""Queries of users."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runnel.accounts.entities import User, UserRole
+from runnel.accounts.ports import Account
+from runnel.errors import Code, RunnelError
+from runnel.store.ids import new_id
+from runnel.store.tables import UserRow
+
+
+async def add(
+    connection: AsyncConnection, name: str, password_hash: str, role: UserRole, moment: datetime
+) -> User:
+    """Raises IntegrityError if the name is taken."""
+    user = User(new_id(), name, role, moment, disabled_at=None)
+    await connection.execute(
+        insert(UserRow).values(
+            id=user.id,
+            name=name,
+            name_key=name_key(name),
+            password_hash=password_hash,
+            role=role,
+            created_at=moment,
+        )
+    )
+    return user
+
+
+def name_key(name: str) -> str:
+    return name.lower()
+
+
+async def find(connection: AsyncConnection, which: ColumnElement[bool]) -> Account | None:
+    row = (await connection.execute(select(UserRow).where(which))).first()
+    return Account(user_of(row), row.password_hash) if row else None
+
+
+async def every(connection: AsyncConnection) -> list[User]:
+    rows = await connection.execute(select(UserRow).order_by(UserRow.id))
+    return [user_of(row) for row in rows]
+
+
+async def has_admin(connection: AsyncConnection) -> bool:
+    found = await connection.scalar(select(UserRow.id).where(UserRow.role == "admin").limit(1))
+    return found is not None
+
+
+async def is_still(connection: AsyncConnection, account: Account) -> bool:
+    """Whether the account is there, enabled and has that password; it stays so till the end."""
+    found = await connection.scalar(
+        select(UserRow.id)
+        .where(
+            UserRow.id == account.user.id,
+            UserRow.password_hash == account.password_hash,
+            UserRow.disabled_at.is_(None),
+        )
+        .with_for_update(read=True)
+    )
+    return found is not None
+
+
+async def replace_password(
+    connection: AsyncConnection, account: Account, password_hash: str
+) -> bool:
+    """False if the account is gone or has another password by now."""
+    found = await connection.scalar(
+        update(UserRow)
+        .where(UserRow.id == account.user.id, UserRow.password_hash == account.password_hash)
+        .values(password_hash=password_hash)
+        .returning(UserRow.id)
+    )
+    return found is not None
+
+
+async def disable(connection: AsyncConnection, user_id: str, moment: datetime) -> None:
+    await _refuse_last_admin(connection, user_id)
+    await connection.execute(
+        update(UserRow)
+        .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
+        .values(disabled_at=moment)
+    )
+
+
+async def enable(connection: AsyncConnection, user_id: str) -> None:
+    await connection.execute(update(UserRow).where(UserRow.id == user_id).values(disabled_at=None))
+
+
+async def remove(connection: AsyncConnection, user_id: str) -> None:
+    await _refuse_last_admin(connection, user_id)
+    await connection.execute(delete(UserRow).where(UserRow.id == user_id))
+
+
+async def _refuse_last_admin(connection: AsyncConnection, user_id: str) -> None:
+    # Locked in one order: of two admins that remove each other at once, one is refused.
+    admins = await connection.scalars(
+        select(UserRow.id)
+        .where(UserRow.role == "admin", UserRow.disabled_at.is_(None))
+        .order_by(UserRow.id)
+        .with_for_update()
+    )
+    if admins.all() == [user_id]:
+        raise RunnelError(Code.CONFLICT, "This is the last enabled admin. Make another one before.")
+
+
+async def disabled_since(connection: AsyncConnection, moment: datetime) -> dict[str, datetime]:
+    rows = await connection.execute(
+        select(UserRow.id, UserRow.disabled_at).where(UserRow.disabled_at >= moment)
+    )
+    return {user_id: at for user_id, at in rows if at is not None}
+
+
+async def missing(connection: AsyncConnection, user_ids: Collection[str]) -> set[str]:
+    found = await connection.scalars(select(UserRow.id).where(UserRow.id.in_(user_ids)))
+    return set(user_ids) - set(found)
+
+
+def user_of(row: Row[*tuple[Any, ...]]) -> User:
+    """Of a row that has the columns of UserRow."""
+    return User(row.id, row.name, row.role, row.created_at, row.disabled_at)

@@ -1,0 +1,204 @@
+"""The stream log of one process: events in memory, readers woken by futures.
+
+No queue per reader: a reader keeps a cursor and drains the log itself.
+"""
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
+from runnel.events import Batch, Event, Position, Reset, Token
+
+
+class _Log:
+    """One epoch of one generation."""
+
+    __slots__ = ("batches", "closed_at", "epoch", "fence", "last", "size")
+
+    def __init__(self, epoch: int, fence: int) -> None:
+        self.epoch = epoch
+        self.fence = fence
+        self.batches: list[Batch] = []
+        self.last = Position(epoch, -1)
+        self.size = 0
+        self.closed_at: float | None = None
+
+    def add(self, events: Sequence[Event]) -> int:
+        size = sum(_size(event) for event in events)
+        batch = Batch(self.epoch, self.last.offset + 1, events, size)
+        self.batches.append(batch)
+        self.last = batch.last
+        self.size += size
+        return size
+
+
+def _size(event: Event) -> int:
+    # What an event weighs beside its text was measured at about 200 bytes.
+    return 200 + (len(event.text) if isinstance(event, Token | Reset) else 0)
+
+
+class MemoryLog:
+    """Implements chat.ports.StreamLog.
+
+    Finished logs are kept `retention_seconds`; over `total_bytes` they go oldest first. A
+    running log is never trimmed: the producer bounds it.
+    """
+
+    def __init__(self, *, retention_seconds: float, total_bytes: int, page_bytes: int) -> None:
+        self._retention_seconds = retention_seconds
+        self._total_bytes = total_bytes
+        self._page_bytes = page_bytes
+        self._logs: dict[str, _Log] = {}
+        self._finished: dict[str, float] = {}  # in the order in which they finished
+        self._waiting: dict[str, set[MemoryReader]] = {}
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that all logs hold, about."""
+        return self._size
+
+    async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
+        old = self._logs.get(generation_id)
+        if old is not None:
+            if fence < old.fence:
+                raise StaleFence(generation_id)
+            if epoch <= old.epoch:
+                raise PositionConflict(f"{generation_id}: epoch {epoch} after {old.epoch}")
+            self._drop(generation_id)
+        log = self._logs[generation_id] = _Log(epoch, fence)
+        self._add(generation_id, log, [first])
+        return log.last
+
+    async def append(
+        self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
+    ) -> Position:
+        log = self._logs.get(generation_id)
+        if log is None or log.epoch != after.epoch:
+            raise LogMissing(generation_id)
+        if fence < log.fence:
+            raise StaleFence(generation_id)
+        if log.last != after or log.closed_at is not None:
+            raise PositionConflict(f"{generation_id} ends at {log.last}, not {after}")
+        self._add(generation_id, log, events)
+        return log.last
+
+    def read(self, generation_id: str, after: Position | None = None) -> "MemoryReader":
+        return MemoryReader(self, generation_id, after)
+
+    def hide(self, generation_id: str) -> None:
+        for reader in tuple(self._waiting.get(generation_id, ())):
+            reader.close()
+
+    def _add(self, generation_id: str, log: _Log, events: Sequence[Event]) -> None:
+        self._size += log.add(events)
+        if events[-1].terminal:
+            log.closed_at = self._finished[generation_id] = time.monotonic()
+            self._trim()
+        for reader in self._waiting.get(generation_id, ()):
+            reader.wake()
+
+    def _trim(self) -> None:
+        oldest_kept = time.monotonic() - self._retention_seconds
+        for generation_id, finished_at in tuple(self._finished.items()):
+            if finished_at > oldest_kept and self._size <= self._total_bytes:
+                return
+            if generation_id not in self._waiting:
+                self._drop(generation_id)
+
+    def _drop(self, generation_id: str) -> None:
+        self._size -= self._logs.pop(generation_id).size
+        self._finished.pop(generation_id, None)
+
+    def log_of(self, generation_id: str) -> _Log | None:
+        """For readers: the log's present epoch."""
+        return self._logs.get(generation_id)
+
+    def enter(self, generation_id: str, reader: "MemoryReader") -> None:
+        """For readers: be woken by what is appended. The log stays while it has readers."""
+        self._waiting.setdefault(generation_id, set()).add(reader)
+
+    def leave(self, generation_id: str, reader: "MemoryReader") -> None:
+        """For readers: no longer."""
+        readers = self._waiting.get(generation_id)
+        if readers is not None:
+            readers.discard(reader)
+            if not readers:
+                del self._waiting[generation_id]
+
+    @property
+    def page_bytes(self) -> int:
+        """How much a reader takes at a time, about."""
+        return self._page_bytes
+
+
+class MemoryReader:
+    """Implements chat.ports.LogReader: a cursor into one generation's log."""
+
+    def __init__(self, home: MemoryLog, generation_id: str, after: Position | None) -> None:
+        self._home = home
+        self._generation_id = generation_id
+        self._cursor = after
+        self._log: _Log | None = None
+        self._index = 0  # of the first batch not yet read, in self._log
+        self._news: asyncio.Future[None] | None = None
+        self._closed = False
+        home.enter(generation_id, self)
+
+    async def next(self) -> Sequence[Batch]:
+        while not self._closed:
+            batches = self._take()
+            if batches:
+                return batches
+            self._news = asyncio.get_running_loop().create_future()
+            try:
+                await self._news
+            finally:
+                self._news = None
+        return ()
+
+    def close(self) -> None:
+        self._closed = True
+        self._home.leave(self._generation_id, self)
+        self.wake()
+
+    def wake(self) -> None:
+        """The log has news, or the reader was closed."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def _take(self) -> Sequence[Batch]:
+        log = self._home.log_of(self._generation_id)
+        if log is None:
+            return ()
+        first: Batch | None = None
+        if log is not self._log:
+            first = self._place(log)
+        batches: list[Batch] = [] if first is None else [first]
+        size = 0
+        while self._index < len(log.batches) and size < self._home.page_bytes:
+            batch = log.batches[self._index]
+            batches.append(batch)
+            self._index += 1
+            size += batch.size
+        if batches:
+            self._cursor = batches[-1].last
+        return batches
+
+    def _place(self, log: _Log) -> Batch | None:
+        """Finds the cursor in a log: sets the next batch; the rest of a batch cut by the cursor.
+
+        A log begun anew under a reader is read from its first event, which is a `reset`.
+        """
+        before, self._log, self._index = self._log, log, 0
+        if self._cursor is None or before is not None:
+            return None
+        if self._cursor.epoch != log.epoch or self._cursor > log.last:
+            self._log = None
+            raise PositionConflict(f"{self._generation_id}: no event at {self._cursor}")
+        offset = self._cursor.offset
+        self._index = bisect_right(log.batches, offset, key=lambda batch: batch.offset)
+        rest = log.batches[self._index - 1].after(offset)
+        return rest if rest.events else None

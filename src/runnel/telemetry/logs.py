@@ -1,0 +1,106 @@
+"""Structured logs: one line an event, on standard error, with no secret and no forged line in it."""
+
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+_TOKENS: Final = re.compile(
+    r"(?i)(bearer\s+)[^\s\"',]+"
+    r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]*"
+    r"|\b(?:rnl_|sk-|gsk_|fw_)[A-Za-z0-9_-]{8,}"
+)
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_SHORTEST_SECRET: Final = 6
+
+Event = MutableMapping[str, Any]
+
+
+def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
+    """Sends every log of the process, the libraries' too, through one form.
+
+    `secrets` are values that must never be written; what looks like a token never is either.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    render: structlog.typing.Processor
+    if as_json:
+        render = structlog.processors.JSONRenderer()
+    else:
+        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "runnel": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "foreign_pre_chain": shared,
+                    "processors": [
+                        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                        _redactor(secrets),
+                        render,
+                    ],
+                }
+            },
+            "handlers": {
+                "stderr": {
+                    "class": "logging.StreamHandler",
+                    "stream": "ext://sys.stderr",
+                    "formatter": "runnel",
+                }
+            },
+            "root": {"handlers": ["stderr"], "level": level.upper()},
+            # Their "info" is for whoever works on them: a line for every connection, or several
+            # for a database that is up to date.
+            "loggers": {
+                name: {"level": "WARNING"}
+                for name in ("httpx", "httpx2", "httpcore", "httpcore2", "alembic")
+            },
+        }
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _redactor(secrets: Iterable[str]) -> structlog.typing.Processor:
+    # The longest first, should one secret hold another.
+    known = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
+
+    def clean(text: str, *, lines: bool) -> str:
+        for secret in known:
+            text = text.replace(secret, "[secret]")
+        text = _TOKENS.sub(lambda match: f"{match[1] or ''}[secret]", text)
+        return text if lines else _CONTROLS.sub(_escape, text)
+
+    def redact(_logger: object, _method: str, event: Event) -> Event:
+        return {key: _walk(value, clean, lines=key == "exception") for key, value in event.items()}
+
+    return redact
+
+
+def _walk(value: object, clean: Callable[..., str], *, lines: bool) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return clean(value, lines=lines)
+        case _:
+            return clean(str(value), lines=lines)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
