@@ -68,3 +68,31 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@touch $@
+
+# /docs and /redoc are served from $(DOCS_DIR) and load nothing from elsewhere. To upgrade: change
+# a version here, run `make vendor-docs`, look at both pages, commit.
+DOCS_DIR := src/runnel/edge/page/docs
+SWAGGER_UI_VERSION := 5.35.0
+REDOC_VERSION := 2.5.4
+# Only whole `//# sourceMappingURL=name.map` and `/*# ... */` comments: the maps are not vendored,
+# so a browser's developer tools would fetch a 404 for each of them.
+STRIP_SOURCE_MAPS := sed -E -e 's,/\*\# sourceMappingURL=[A-Za-z0-9._-]+\.map ?\*/,,g' \
+	-e 's,//\# sourceMappingURL=[A-Za-z0-9._-]+\.map,,g'
+
+.PHONY: vendor-docs
+vendor-docs: ## Fetch the pages behind /docs and /redoc anew (needs npm)
+	set -eu; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm pack --silent --pack-destination "$$tmp" \
+		swagger-ui-dist@$(SWAGGER_UI_VERSION) redoc@$(REDOC_VERSION) >/dev/null; \
+	mkdir "$$tmp/swagger" "$$tmp/redoc"; \
+	tar -xzf "$$tmp/swagger-ui-dist-$(SWAGGER_UI_VERSION).tgz" -C "$$tmp/swagger" --strip-components=1; \
+	tar -xzf "$$tmp/redoc-$(REDOC_VERSION).tgz" -C "$$tmp/redoc" --strip-components=1; \
+	for file in swagger/swagger-ui-bundle.js swagger/swagger-ui.css redoc/bundles/redoc.standalone.js; do \
+		$(STRIP_SOURCE_MAPS) "$$tmp/$$file" >"$(DOCS_DIR)/$$(basename "$$file")"; \
+	done; \
+	cat "$$tmp"/swagger/LICENSE "$$tmp"/swagger/NOTICE \
+		"$$tmp"/swagger/swagger-ui-bundle.js.LICENSE.txt >"$(DOCS_DIR)/swagger-ui.LICENSE"; \
+	cat "$$tmp"/redoc/LICENSE "$$tmp"/redoc/bundles/redoc.standalone.js.LICENSE.txt \
+		"$$tmp"/redoc/bundles/*.worker.js.LICENSE.txt >"$(DOCS_DIR)/redoc.LICENSE"; \
+	printf '%s\n' 'swagger-ui-dist $(SWAGGER_UI_VERSION) Apache-2.0' \
+		'redoc $(REDOC_VERSION) MIT' >"$(DOCS_DIR)/VERSIONS.txt"

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from runnel.accounts.administration import Administration
 from runnel.accounts.logins import Logins
-from runnel.accounts.passwords import Passwords
+from runnel.accounts.passwords import Passwords, weakness
 from runnel.accounts.service import Accounts
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
@@ -21,6 +23,7 @@ from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
+from runnel.errors import StartupError
 from runnel.models.catalog import CatalogConfig, load_catalog
 from runnel.settings import Settings, environment_value
 from runnel.store.accounts import SqlAccountStore
@@ -32,6 +35,8 @@ from runnel.store.migrate import migrate
 from runnel.streamlog.memory import MemoryLog
 from runnel.telemetry import logs
 from runnel.telemetry.metrics import Metrics
+
+_log = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,14 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
 
     Raises StartupError. Nothing is left behind, however it is left.
     """
+    _refuse_weak_admin(settings)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings))
         lock = ServerLock(database)
         lock.acquire()
         stack.callback(lock.release)
         await migrate(database)
+        _judge_admin_password(settings)
         who = await stack.enter_async_context(_accounts(settings, database))
         password = await who.administration.ensure_admin(
             settings.admin_username, _reveal(settings.admin_password)
@@ -197,6 +204,16 @@ async def _background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _judge_admin_password(settings: Settings) -> None:
+    password = _reveal(settings.admin_password)
+    fault = None if password is None else weakness(settings.admin_username, password)
+    if fault is None:
+        return
+    if settings.environment == "production":
+        raise StartupError(f"ADMIN_PASSWORD {fault}; production does not start with it")
+    _log.warning("admin_password.weak", why=fault)
+
+
 def _jwt_secret(settings: Settings) -> str:
     if settings.jwt_secret is not None:
         return settings.jwt_secret.get_secret_value()
@@ -217,6 +234,16 @@ def _write_private(file: Path, text: str) -> None:
         os.link(draft, file)
     finally:
         draft.unlink()
+
+
+def _refuse_weak_admin(settings: Settings) -> None:
+    password = _reveal(settings.admin_password)
+    weak = weakness(settings.admin_username, password) if password else None
+    if weak is None:
+        return
+    if settings.environment == "production":
+        raise StartupError(f"ADMIN_PASSWORD: {weak}; production takes no weak one")
+    _log.warning("admin_password_weak", why=weak)
 
 
 def _reveal(secret: Any) -> str | None:

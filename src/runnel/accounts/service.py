@@ -123,16 +123,16 @@ class Accounts:
         await self._store.delete_user(user_id)
 
     async def create_key(self, identity: Identity, name: str) -> tuple[ApiKey, str]:
-        """A new API key and its text, which nobody can see again.
+        """A new API key, whose name may be empty, and its text, which nobody can see again.
 
         Raises `forbidden` for the guest, `invalid_request`, `conflict` over MOST_KEYS.
         """
         _refuse_guest(identity.username)
         name = name.strip()
-        if not 1 <= len(name) <= MOST_KEY_NAME_CHARACTERS or not name.isprintable():
+        if len(name) > MOST_KEY_NAME_CHARACTERS or not name.isprintable():
             raise RunnelError(
                 Code.INVALID_REQUEST,
-                f"The name has to be 1 to {MOST_KEY_NAME_CHARACTERS} printable characters.",
+                f"The name has to be at most {MOST_KEY_NAME_CHARACTERS} printable characters.",
                 field="name",
             )
         new = keys.new_key()

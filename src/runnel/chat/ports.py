@@ -10,7 +10,10 @@ from runnel.events import Batch, Event, FinishReason, Position, Usage
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a model gives at a time: text, the reason why it ended, the tokens it counted."""
+    """What a model gives at a time: text, the reason why it ended, the tokens it counted.
+
+    An empty one is a sign of life: a model that thinks without speaking is not silent.
+    """
 
     text: str = ""
     finish_reason: FinishReason | None = None

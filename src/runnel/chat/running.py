@@ -42,8 +42,14 @@ class Running:
         """A task that no connection can cancel; the drain waits for it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: "asyncio.Task[object]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Whoever began it may have left; then nobody else looks at how it went.
+            task.exception()
 
     def start(self, producer: Producer) -> None:
         """Runs a producer to its end."""
@@ -61,13 +67,19 @@ class Running:
             await asyncio.sleep(self._checkpoint_seconds)
             for producer in self._producers.values():
                 producer.enforce_deadlines()
-            await self._checkpoint()
+            try:
+                await self._checkpoint()
+            except Exception:  # noqa: BLE001 - the outermost frame: the next round must come
+                _log.exception("checkpoint.failed")
 
     async def drain(self, grace_seconds: float) -> None:
         """Takes no more, gives what runs `grace_seconds` to finish, then interrupts the rest."""
         self._closing = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace_seconds
+        # A question that came in just before still begins its answer.
+        while self._tasks and (left := until - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         await self._stop(lambda _: True, interrupted())
 
     async def close(self) -> None:

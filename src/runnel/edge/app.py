@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -54,7 +53,6 @@ def create_app(parts: Parts) -> ASGIApp:
         generations.router,
     ):
         app.include_router(router)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -10,6 +10,7 @@ from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runnel.edge.fields import unknown_field
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
 from runnel.errors import Code, RunnelError
@@ -47,6 +48,8 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     429: (Code.RATE_LIMITED, "Too many requests"),
 }
 _RETRY_SECONDS: Final = 1
+#: A body of one MiB can have 300,000 faults, which would make an answer of 60 MB.
+_MOST_FAULTS: Final = 20
 
 
 def problem(
@@ -108,8 +111,8 @@ async def _runnel_error(request: Request, error: Exception) -> Response:
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [
-        {"field": _field(fault["loc"]), "message": _message(request, fault)}
-        for fault in cast("Sequence[Mapping[str, Any]]", error.errors())
+        {"field": _field(fault["loc"]), "message": _message(fault)}
+        for fault in cast("Sequence[Mapping[str, Any]]", error.errors())[:_MOST_FAULTS]
     ]
     detail = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
     status, title = PROBLEMS[Code.INVALID_REQUEST]
@@ -122,9 +125,11 @@ def _field(location: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _message(request: Request, fault: Mapping[str, Any]) -> str:
-    is_json = "json" in request.headers.get("content-type", "")
-    if tuple(fault["loc"]) == ("body",) and fault["type"] != "missing" and not is_json:
+def _message(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return unknown_field(_field(fault["loc"]))
+    if tuple(fault["loc"]) == ("body",) and fault["type"] != "value_error":
+        # No body, another value than an object, or not said to be JSON and so not read.
         return "Send a JSON object with the header `Content-Type: application/json`."
     return str(fault["msg"]).removeprefix("Value error, ")
 

@@ -3,7 +3,8 @@
 FastAPI alone parses the body before any dependency runs.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 import structlog
@@ -19,7 +20,25 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class _BoundedRequest(Request):
-    """A request whose JSON is parsed with our bounds."""
+    """A request whose body is read, and its JSON parsed, with our bounds.
+
+    Starlette's middleware for this answers by itself, in plain text, and before it is known
+    who asks.
+    """
+
+    @override
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        most = parts_of(self).settings.max_body_bytes
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > most:
+            raise _too_large(most)
+        read = 0
+        async with aclosing(super().stream()) as chunks:
+            async for chunk in chunks:
+                read += len(chunk)
+                if read > most:
+                    raise _too_large(most)
+                yield chunk
 
     @override
     async def json(self) -> object:
@@ -27,8 +46,12 @@ class _BoundedRequest(Request):
         return parse_json(await self.body(), max_depth=settings.max_json_depth)
 
 
+def _too_large(most: int) -> RunnelError:
+    return RunnelError(Code.PAYLOAD_TOO_LARGE, f"The body has more than {most} bytes.")
+
+
 class PublicRoute(APIRoute):
-    """A route open to everybody; its JSON body is parsed with our bounds."""
+    """A route open to everybody; its body is read with our bounds."""
 
     @override
     def get_route_handler(self) -> Handler:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from runnel.bootstrap import configure_logs, migrate_database, open_administration
+from runnel.bootstrap import migrate_database, open_administration
 from runnel.edge.cli import users
 from runnel.edge.cli.serve import serve
+from runnel.edge.cli.setup import set_up
 from runnel.errors import RunnelError, StartupError
-from runnel.settings import load_settings
 
 app = typer.Typer(
     name="runnel",
@@ -25,15 +25,14 @@ app.add_typer(users.app, name="users")
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    asyncio.run(migrate_database(load_settings()))
+    asyncio.run(migrate_database(set_up()))
     typer.echo("The database is up to date.")
 
 
 @app.command()
 def token(username: Annotated[str, typer.Argument(help="whose token")]) -> None:
     """Print a bearer token of a user."""
-    settings = load_settings()
-    configure_logs(settings)
+    settings = set_up()
 
     async def issue() -> str:
         async with open_administration(settings) as accounts:

@@ -13,10 +13,11 @@ import uvicorn
 from typing_extensions import override
 
 from runnel import __version__
-from runnel.bootstrap import Server, configure_logs, open_server
+from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
+from runnel.edge.cli.setup import set_up
 from runnel.errors import StartupError
-from runnel.settings import Settings, load_settings
+from runnel.settings import Settings
 
 #: How long connections that are still writing may take after the last answer has ended.
 _CLOSE_SECONDS = 5
@@ -31,8 +32,7 @@ def serve(
     for name, value in (("HOST", host), ("PORT", port)):
         if value is not None:
             os.environ[name] = str(value)
-    settings = load_settings()
-    configure_logs(settings)
+    settings = set_up()
     if reload:
         _serve_reloading(settings)
         return
@@ -57,7 +57,9 @@ async def _not_yet(*_: object) -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
+    # With the protocol's number: asyncio's own loop switches Nagle's algorithm off only for such
+    # sockets, and with it each token would wait until the client has acknowledged the one before.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

@@ -7,8 +7,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from runnel.accounts.administration import Administration
-from runnel.bootstrap import configure_logs, open_administration
-from runnel.settings import load_settings
+from runnel.bootstrap import open_administration
+from runnel.edge.cli.setup import set_up
 
 app = typer.Typer(help="Add, list, disable accounts and set passwords.", no_args_is_help=True)
 _T = TypeVar("_T")
@@ -21,8 +21,7 @@ Password = Annotated[
 
 
 def _administer(work: Callable[[Administration], Awaitable[_T]]) -> _T:
-    settings = load_settings()
-    configure_logs(settings)
+    settings = set_up()
 
     async def run() -> _T:
         async with open_administration(settings) as accounts:

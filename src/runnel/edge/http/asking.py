@@ -3,7 +3,7 @@
 from typing import Annotated, Final, Literal, Self
 
 from fastapi import Header
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, Params, Turn
@@ -14,7 +14,17 @@ from runnel.errors import Code, RunnelError
 _INT64: Final = 2**63
 _MOST_STOPS: Final = 16
 
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 StopSequence = Annotated[str, Field(min_length=1, max_length=256)]
+_Stops = Annotated[list[StopSequence], Field(max_length=_MOST_STOPS)]
+# As a union of the two, its faults would be named by its branches, which no client knows.
+StopSequences = Annotated[
+    _Stops, BeforeValidator(_listed, json_schema_input_type=StopSequence | _Stops)
+]
 
 
 class ParamsBody(BaseModel):
@@ -25,7 +35,7 @@ class ParamsBody(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
-    stop: StopSequence | Annotated[list[StopSequence], Field(max_length=_MOST_STOPS)] | None = None
+    stop: StopSequences | None = None
     json_mode: bool = False
     stream: bool | None = None
 
@@ -46,7 +56,8 @@ class AskBody(BaseModel):
     )
     message: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[MessageBody], Field(min_length=1)] | None = None
+    # One fault is enough: to find 300,000 of them takes seconds.
+    messages: Annotated[list[MessageBody], Field(min_length=1, fail_fast=True)] | None = None
     model: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     params: ParamsBody = ParamsBody()
     session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -83,7 +94,6 @@ class AskBody(BaseModel):
         """Raises RunnelError `invalid_request` for an unfit session name."""
         history = self.messages[:-1] if self.messages else []
         question = self.messages[-1].content if self.messages else self.message or self.prompt
-        stop = self.params.stop
         return Ask(
             user_id=caller.user_id,
             text=question or "",
@@ -95,7 +105,7 @@ class AskBody(BaseModel):
                 top_p=self.params.top_p,
                 max_tokens=self.params.max_tokens,
                 seed=self.params.seed,
-                stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+                stop=tuple(self.params.stop or ()),
                 json_mode=self.params.json_mode,
             ),
         )

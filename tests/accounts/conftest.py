@@ -1,0 +1,68 @@
+"""Accounts over a SQLite file that the migrations made, with a clock that stands still until a test moves it."""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from stand_ins import SECRET, CountingPasswords, StandingClock
+
+from runnel.accounts.administration import Administration
+from runnel.accounts.logins import Logins
+from runnel.accounts.passwords import Passwords
+from runnel.accounts.ports import AccountStore
+from runnel.accounts.service import Accounts
+from runnel.accounts.tokens import Tokens
+from runnel.store.accounts import SqlAccountStore
+from runnel.store.engine import Database
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock()
+
+
+@pytest.fixture
+def passwords() -> Iterator[CountingPasswords]:
+    passwords = CountingPasswords()
+    yield passwords
+    passwords.close()
+
+
+@pytest.fixture
+def tokens(clock: StandingClock) -> Tokens:
+    return Tokens(SECRET, clock=clock)
+
+
+@pytest.fixture
+async def database(migrated: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    shutil.copy(migrated, tmp_path / "accounts.db")
+    database = Database(
+        f"sqlite+aiosqlite:///{tmp_path / 'accounts.db'}", pool_size=5, timeout_seconds=5
+    )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> AccountStore:
+    return SqlAccountStore(database)
+
+
+@pytest.fixture
+def logins(store: AccountStore, tokens: Tokens, clock: StandingClock) -> Logins:
+    return Logins(store, tokens, access_minutes=60, refresh_days=30, clock=clock)
+
+
+@pytest.fixture
+def accounts(
+    store: AccountStore, passwords: Passwords, logins: Logins, clock: StandingClock
+) -> Accounts:
+    return Accounts(store, passwords, logins, registration_open=True, anonymous=False, clock=clock)
+
+
+@pytest.fixture
+def administration(
+    store: AccountStore, passwords: Passwords, logins: Logins, clock: StandingClock
+) -> Administration:
+    return Administration(store, passwords, logins, clock=clock)

@@ -1,0 +1,312 @@
+"""One answer, one end: the producer between model, log and store."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from answers import BOUNDS, Chat, read_end, read_to_end
+from runnel.chat.entities import INTERRUPTED, Ending, Generation, Status
+from runnel.chat.ports import Piece, Store
+from runnel.chat.producer import Bounds, aborted, interrupted
+from runnel.errors import Code, RunnelError
+from runnel.events import Aborted, End, Failed, Position, Start, Token, Usage
+
+
+async def test_the_stored_text_is_what_the_tokens_were(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    chat.model.say("Hel", "lo\r", "\nyou", "\0")
+    chat.model.finish()
+    events = await read_to_end(service.attach(asked.id))
+    assert isinstance(events[0], Start)
+    text = "".join(event.text for event in events if isinstance(event, Token))
+    stored = await chat.stored(asked)
+    assert text == stored.text == "Hello\nyou\ufffd"
+    assert stored.status is Status.COMPLETED
+    assert stored.position == Position(1, len(events) - 1)
+    end = events[-1]
+    assert isinstance(end, End)
+    assert end.text_length == len(text)
+
+
+async def test_what_the_cleaner_held_back_comes_before_the_end(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    chat.model.say("a\r")
+    chat.model.finish()
+    events = await read_to_end(service.attach(asked.id))
+    assert [event.text for event in events if isinstance(event, Token)] == ["a", "\n"]
+    assert (await chat.stored(asked)).text == "a\n"
+
+
+async def test_usage_that_comes_after_the_finish_reason_counts(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    chat.model.say("x")
+    chat.model.told.put_nowait([Piece(finish_reason="length")])
+    chat.model.told.put_nowait([Piece(usage=Usage(3, 1, "provider"))])
+    chat.model.told.put_nowait(None)
+    end = await read_end(service.attach(asked.id))
+    assert isinstance(end, End)
+    assert (end.finish_reason, end.usage) == ("length", Usage(3, 1, "provider"))
+
+
+async def test_an_abort_before_the_model_is_asked_holds(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    await service.abort_all(chat.user_id)
+    end = await read_end(service.attach(asked.id))
+    assert isinstance(end, Aborted)
+    assert (await chat.stored(asked)).status is Status.ABORTED
+
+
+async def test_an_abort_in_mid_answer_keeps_the_text_and_closes_the_model(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    chat.model.say("half of ")
+    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
+        pass
+    await service.abort_all(chat.user_id)
+    assert chat.model.closed.is_set()
+    stored = await chat.stored(asked)
+    assert (stored.status, stored.text, stored.aborted_by) == (Status.ABORTED, "half of ", "user")
+    assert stored.usage is not None
+    assert stored.usage.source == "estimated"
+
+
+@pytest.mark.parametrize("round_", range(30))
+async def test_of_abort_and_completion_one_wins_for_everybody(chat: Chat, round_: int) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    chat.model.say("x")
+    chat.model.finish()
+    for _ in range(round_):
+        await asyncio.sleep(0)
+    await service.abort_all(chat.user_id)
+    end = await read_end(reader)
+    stored = await chat.stored(asked)
+    assert end == stored.terminal()
+    assert [generation.status for generation in chat.ended] == [stored.status]
+
+
+async def test_what_a_model_raises_of_its_own_fails_the_answer(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    chat.model.say("x")
+    chat.model.told.put_nowait(TimeoutError("not ours"))
+    end = await read_end(service.attach(asked.id))
+    assert isinstance(end, Failed)
+    assert end.code == Code.UPSTREAM_ERROR
+    assert "not ours" not in end.message
+
+
+async def test_an_end_that_came_first_is_the_one_that_readers_see(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    chat.model.say("x")
+    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
+        pass
+    ending = Ending(
+        status=Status.INTERRUPTED,
+        text="",
+        position=Position(2, 1),
+        usage=Usage(1, 0, "estimated"),
+        failure=INTERRUPTED,
+    )
+    await chat.store.finish(asked.id, asked.fence, ending)
+    chat.model.finish()
+    end = await read_end(reader)
+    assert isinstance(end, Failed)
+    assert end.code == Code.INTERRUPTED
+    assert (await chat.stored(asked)).status is Status.INTERRUPTED
+
+
+async def test_an_answer_over_its_bound_ends_with_length_at_a_whole_character(chat: Chat) -> None:
+    bounds = Bounds(
+        first_token_seconds=30,
+        idle_seconds=30,
+        total_seconds=30,
+        store_retry_seconds=30,
+        max_bytes=7,
+    )
+    service = chat.service(bounds)
+    asked = await service.ask(chat.question())
+    chat.model.say("ab", "€€€")
+    end = await read_end(service.attach(asked.id))
+    assert isinstance(end, End)
+    assert end.finish_reason == "length"
+    assert (await chat.stored(asked)).text == "ab€"
+    assert chat.model.closed.is_set()
+
+
+async def test_checkpoints_hold_only_what_is_new_and_are_folded_at_the_end(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    for number, text in enumerate(("one ", "two ", "three"), start=1):
+        chat.model.say(text)
+        while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
+            pass
+        await chat.running._checkpoint()
+        stored = await chat.stored(asked)
+        assert stored.position == Position(1, number)
+    assert stored.text == "one two three"
+    assert await _rows(chat, "SELECT text FROM checkpoints ORDER BY last_offset") == [
+        "one ",
+        "two ",
+        "three",
+    ]
+    chat.model.finish()
+    await read_end(reader)
+    assert await _rows(chat, "SELECT text FROM checkpoints") == []
+    assert (await chat.stored(asked)).text == "one two three"
+
+
+async def test_what_a_crash_left_running_is_interrupted_with_its_checkpoints(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    chat.model.say("so far")
+    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
+        pass
+    await chat.running._checkpoint()
+    await chat.running.close()
+    assert await chat.store.interrupt_left_running() == 1
+    stored = await chat.stored(asked)
+    assert (stored.status, stored.text) == (Status.INTERRUPTED, "so far")
+    assert stored.position == Position(2, 1)
+    assert stored.failure == INTERRUPTED
+    assert await chat.store.interrupt_left_running() == 0
+
+
+async def test_a_deleted_user_leaves_no_reader_waiting(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    chat.model.say("x")
+    await reader.next()
+    await _rows(chat, "DELETE FROM users RETURNING id")
+    chat.model.finish()
+    while await reader.next():
+        pass
+    assert chat.ended == []
+
+
+async def test_no_terminal_event_is_shown_before_it_is_stored(
+    migrated: Path, tmp_path: Path
+) -> None:
+    shutil.copy(migrated, tmp_path / "away.db")
+    away: list[Away] = []
+
+    def wrap(store: Store) -> Store:
+        away.append(Away(store))
+        return away[0]  # pyright: ignore[reportReturnType] - it passes on what it does not know
+
+    async with Chat(tmp_path / "away.db", store=wrap) as chat:
+        service = chat.service(BOUNDS)
+        asked = await service.ask(chat.question())
+        reader = service.attach(asked.id)
+        chat.model.say("whole")
+        chat.model.finish()
+        await away[0].tried.wait()
+        seen = [event for batch in await reader.next() for event in batch.events]
+        while not any(isinstance(event, Token) for event in seen):
+            seen += [event for batch in await reader.next() for event in batch.events]
+        assert not any(event.terminal for event in seen)
+        away[0].back.set()
+        assert isinstance(await read_end(reader), End)
+        assert (await chat.stored(asked)).text == "whole"
+
+
+async def test_readers_are_let_go_when_the_end_cannot_be_stored_for_long(
+    migrated: Path, tmp_path: Path
+) -> None:
+    shutil.copy(migrated, tmp_path / "away.db")
+    away: list[Away] = []
+
+    def wrap(store: Store) -> Store:
+        away.append(Away(store))
+        return away[0]  # pyright: ignore[reportReturnType] - it passes on what it does not know
+
+    bounds = Bounds(
+        first_token_seconds=30,
+        idle_seconds=30,
+        total_seconds=30,
+        store_retry_seconds=0,
+        max_bytes=100,
+    )
+    async with Chat(tmp_path / "away.db", store=wrap) as chat:
+        service = chat.service(bounds)
+        asked = await service.ask(chat.question())
+        reader = service.attach(asked.id)
+        chat.model.say("whole")
+        chat.model.finish()
+        while batches := await reader.next():
+            assert not batches[-1].events[-1].terminal
+        away[0].back.set()
+        # The end is written all the same, as soon as it can be.
+        assert isinstance(await read_end(service.attach(asked.id)), End)
+
+
+async def test_a_drain_gives_the_grace_then_interrupts_and_takes_no_more(chat: Chat) -> None:
+    service = chat.service()
+    quick = await service.ask(chat.question(session="quick"))
+    chat.model.say("done")
+    chat.model.finish()
+    await read_end(service.attach(quick.id))
+    slow = await service.ask(chat.question(session="slow"))
+    await service.drain(0)
+    end = await read_end(service.attach(slow.id))
+    assert isinstance(end, Failed)
+    assert (end.code, end.retryable) == (Code.INTERRUPTED, True)
+    with pytest.raises(RunnelError) as refused:
+        await service.ask(chat.question())
+    assert refused.value.code is Code.SHUTTING_DOWN
+
+
+async def test_an_ask_whose_asker_left_at_once_is_answered(chat: Chat) -> None:
+    service = chat.service()
+    asking = asyncio.create_task(service.ask(chat.question(session="left")))
+    await asyncio.sleep(0)
+    asking.cancel()
+    chat.model.say("still here")
+    chat.model.finish()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await chat.running.drain(30)
+    (ended,) = chat.ended
+    assert (ended.status, ended.text) == (Status.COMPLETED, "still here")
+
+
+def test_outcomes_say_who_and_why() -> None:
+    assert aborted("server").aborted_by == "server"
+    assert interrupted().failure == INTERRUPTED
+
+
+class Away:
+    """A store whose database cannot write ends until it is back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.tried = asyncio.Event()
+        self.back = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
+        self.tried.set()
+        if not self.back.is_set():
+            raise RunnelError(Code.STORE_UNAVAILABLE, "away")
+        return await self._store.finish(generation_id, fence, ending)
+
+
+async def _rows(chat: Chat, sql: str) -> list[str]:
+    async with chat.database.write() as connection:
+        result = await connection.exec_driver_sql(sql)
+        return [row[0] for row in result]

@@ -1,0 +1,118 @@
+"""The command line, as a person meets it: processes, their output and their exit codes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `runnel` with arguments, in a folder of its own."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "runnel", *arguments],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **environment},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    return run
+
+
+def test_an_account_is_added_listed_disabled_and_enabled(run: Run, tmp_path: Path) -> None:
+    added = run("users", "add", "ana")
+    assert added.returncode == 0, added.stderr
+    assert "Added ana (user). Password: " in added.stdout
+    run("users", "disable", "ana")
+    assert "ana\tuser\tdisabled" in run("users", "list").stdout
+    assert run("token", "ana").returncode == 1
+    run("users", "enable", "ana")
+    token = run("token", "ana")
+    assert token.returncode == 0
+    assert token.stdout.count(".") == 2
+    assert (tmp_path / "data" / "jwt_secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_password_that_is_given_is_not_shown(run: Run) -> None:
+    added = run("users", "add", "root", "--password", "long enough for all", "--admin")
+    assert added.stdout == "Added root (admin).\n"
+    changed = run("users", "password", "root", "--password", "another long one")
+    assert changed.stdout == "Changed root's password.\n"
+    assert "It is: " in run("users", "password", "root").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("token", "nobody"), "no user of that name"),
+        (("users", "disable", "nobody"), "no user of that name"),
+        (("users", "add", "me"), "me"),
+        (("users", "add", "ana", "--password", "short"), "8 characters"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("runnel: ")]
+    assert said in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("serv",), ("users", "add"), ("serve", "--port", "x")])
+def test_bad_usage_is_exit_code_2(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).returncode == 2
+
+
+def test_a_bad_configuration_is_a_line_a_fault_and_exit_code_2(run: Run) -> None:
+    done = run("serve", JWT_SECRET="short", REGISTRATION="maybe")
+    assert done.returncode == 2
+    assert sorted(line.partition(": ")[0] for line in done.stderr.splitlines()) == [
+        "runnel",
+        "runnel",
+    ]
+    assert "JWT_SECRET" in done.stderr
+    assert "REGISTRATION" in done.stderr
+
+
+def test_a_bad_models_file_stops_the_start(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "models.json").write_text('{"aliases": {"a": {"provider": "openai"}}}')
+    done = run("serve", "--port", "0", MODELS_FILE="models.json")
+    assert done.returncode == 2
+    assert "runnel: models.json: aliases.a.model: Field required" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_production_refuses_a_weak_admin_password(run: Run) -> None:
+    done = run(
+        "serve",
+        "--port",
+        "0",
+        ENVIRONMENT="production",
+        JWT_SECRET="s" * 40,
+        ADMIN_PASSWORD="admin",
+    )
+    assert done.returncode == 2
+    assert "ADMIN_PASSWORD" in done.stderr
+
+
+def test_migrating_says_so_and_can_be_done_again(run: Run) -> None:
+    for _ in range(2):
+        done = run("migrate")
+        assert (done.returncode, done.stdout) == (0, "The database is up to date.\n")
+
+
+def test_help_names_the_commands(run: Run) -> None:
+    helped = run("--help").stdout
+    assert all(name in helped for name in ("serve", "token", "users", "migrate"))

@@ -1,0 +1,93 @@
+"""Settings: what is understood, and what is said of what is not."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runnel.errors import StartupError
+from runnel.settings import load_settings
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> object:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings(dotenv=None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"PORT": "http"}, "PORT: "),
+        ({"PORT": "99999"}, "PORT: "),
+        ({"JWT_SECRET": "short"}, "JWT_SECRET: has fewer than 32 bytes"),
+        ({"ENVIRONMENT": "staging"}, "ENVIRONMENT: "),
+        ({"ENVIRONMENT": "production"}, "JWT_SECRET is needed in production"),
+        (
+            {"ENVIRONMENT": "production", "JWT_SECRET": "x" * 32, "ANONYMOUS_ACCESS": "true"},
+            "ANONYMOUS_ACCESS=true is for development only",
+        ),
+        ({"RATE_LIMIT_MESSAGES_PER_MINUTE": "0"}, "RATE_LIMIT_MESSAGES_PER_MINUTE: "),
+        ({"ROOT_PATH": "chat"}, "ROOT_PATH: begins with a slash"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    with pytest.raises(StartupError) as wrong:
+        load(monkeypatch, **environment)
+    assert said in str(wrong.value)
+    assert "short" not in str(wrong.value)
+
+
+def test_every_fault_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StartupError) as wrong:
+        load(monkeypatch, PORT="x", REGISTRATION="maybe")
+    named = [line.partition(":")[0] for line in str(wrong.value).splitlines()]
+    assert sorted(named) == ["PORT", "REGISTRATION"]
+
+
+def test_empty_values_are_as_if_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "")
+    monkeypatch.setenv("ADMIN_PASSWORD", "")
+    settings = load_settings(dotenv=None)
+    assert (settings.port, settings.admin_password) == (8000, None)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "sqlite+aiosqlite:///x.db"])
+def test_plain_sqlite_is_understood(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert load_settings(dotenv=None).database_url == "sqlite+aiosqlite:///x.db"
+
+
+def test_what_stands_in_dotenv_reaches_the_environment_but_does_not_override_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PORT=1234\nSOME_PROVIDERS_KEY=k\nHOST=10.0.0.1\n")
+    monkeypatch.setenv("HOST", "127.0.0.9")
+    # So that what load_settings puts into the environment goes with the test.
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("SOME_PROVIDERS_KEY", "x")
+    monkeypatch.delenv("PORT")
+    monkeypatch.delenv("SOME_PROVIDERS_KEY")
+    settings = load_settings(file)
+    assert (settings.port, settings.host) == (1234, "127.0.0.9")
+    assert os.environ["SOME_PROVIDERS_KEY"] == "k"
+
+
+def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "https://a.example, https://b.example/")
+    assert load_settings(dotenv=None).cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_the_example_file_names_settings_that_exist() -> None:
+    example = Path(__file__).parents[1] / ".env.example"
+    names = {
+        line.lstrip("# ").partition("=")[0].lower()
+        for line in example.read_text().splitlines()
+        if "=" in line and line.lstrip("# ").partition("=")[0].isupper()
+    }
+    known = set(load_settings(dotenv=None).__class__.model_fields)
+    assert names <= known, names - known
+    assert known <= names, known - names
