@@ -3,7 +3,6 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-PORT ?= 8000
 BIN := .venv/bin
 RUNNEL := $(BIN)/runnel
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -13,12 +12,12 @@ help: ## Print what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: .venv/installed ## Install, migrate and start the server on PORT (8000)
-	@PORT=$(PORT) exec $(RUNNEL) serve
+run: .venv/installed ## Install, migrate and start the server (PORT=8001 for another port)
+	@exec $(RUNNEL) serve
 
 .PHONY: dev
 dev: .venv/installed ## The same, starting anew whenever the code changes
-	@PORT=$(PORT) exec $(RUNNEL) serve --reload
+	@exec $(RUNNEL) serve --reload
 
 .PHONY: test
 test: .venv/installed-dev ## Install the test tools too and run the whole suite
@@ -57,16 +56,18 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 		{ echo "Runnel needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "Python's venv is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 
 # The project itself is installed in place, so that `make dev` and the tests see every change.
 .venv/installed: requirements.lock pyproject.toml | .venv/bin/python
-	$(PIP) install --require-hashes --requirement requirements.lock
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "Installing into .venv; this takes about a minute, once."
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/installed-dev: requirements-dev.lock .venv/installed
-	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@echo "Installing the test tools into .venv."
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
 # /docs and /redoc are served from $(DOCS_DIR) and load nothing from elsewhere. To upgrade: change

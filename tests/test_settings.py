@@ -40,6 +40,17 @@ def test_a_wrong_value_is_named_and_not_shown(
     assert "short" not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense"]
+)
+def test_a_database_that_cannot_be_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    with pytest.raises(StartupError, match="DATABASE_URL: names a SQLite file") as wrong:
+        load(monkeypatch, DATABASE_URL=url)
+    assert "secret" not in str(wrong.value)
+
+
 def test_every_fault_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StartupError) as wrong:
         load(monkeypatch, PORT="x", REGISTRATION="maybe")

@@ -23,7 +23,7 @@ from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
-from runnel.errors import StartupError
+from runnel.errors import RunnelError, StartupError
 from runnel.models.catalog import CatalogConfig, load_catalog
 from runnel.settings import Settings, environment_value
 from runnel.store.accounts import SqlAccountStore
@@ -150,15 +150,27 @@ def configure_logs(settings: Settings) -> None:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncGenerator[Database]:
-    database = Database(
-        settings.database_url,
-        pool_size=settings.database_pool_size,
-        timeout_seconds=settings.database_timeout_seconds,
-    )
     try:
+        database = Database(
+            settings.database_url,
+            pool_size=settings.database_pool_size,
+            timeout_seconds=settings.database_timeout_seconds,
+        )
+    except OSError as error:
+        raise StartupError(f"cannot open {settings.database_url}: {error}") from None
+    try:
+        await _check_opens(database)
         yield database
     finally:
         await database.close()
+
+
+async def _check_opens(database: Database) -> None:
+    try:
+        await database.check()
+    except RunnelError as error:
+        why = getattr(error.__cause__, "orig", None) or error.message
+        raise StartupError(f"cannot open the database {database.file}: {why}") from None
 
 
 @dataclass(frozen=True, slots=True)

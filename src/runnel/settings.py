@@ -72,8 +72,11 @@ class StoreSettings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _async_driver(cls, value: str) -> str:
-        return re.sub(r"^sqlite:", "sqlite+aiosqlite:", value)
+    def _sqlite_file(cls, value: str) -> str:
+        url = re.sub(r"^sqlite:", "sqlite+aiosqlite:", value)
+        if url and not re.match(r"sqlite\+aiosqlite:///(?!:memory:)[^?]", url):
+            raise ValueError("names a SQLite file in this version, as sqlite:///./data/runnel.db")
+        return url
 
 
 class AccountSettings(BaseSettings):

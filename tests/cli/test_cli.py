@@ -94,6 +94,15 @@ def test_a_bad_models_file_stops_the_start(run: Run, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_database_that_does_not_open_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    for url in ("sqlite:///taken/runnel.db", "sqlite:///taken"):
+        done = run("migrate", DATABASE_URL=url)
+        assert done.returncode == 2
+        assert "cannot open" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_production_refuses_a_weak_admin_password(run: Run) -> None:
     done = run(
         "serve",

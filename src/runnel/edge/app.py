@@ -11,6 +11,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from runnel import __version__
 from runnel.edge import problems
 from runnel.edge.http import auth, docs, generate, generations, keys, service
+from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
 
@@ -34,23 +35,23 @@ def create_app(parts: Parts) -> ASGIApp:
         title="Runnel",
         version=__version__,
         description="The self-hosted chat server for language models whose answers never break.",
-        root_path=settings.root_path,
         docs_url=None,
         redoc_url=None,
+        responses=ANY_PROBLEM,
     )
     app.state.parts = parts
     # It would cut every stream half a second after the signal; the drain ends them instead.
     AppStatus.disable_automatic_graceful_drain()
     problems.install(app)
     for router in (
-        service.router,
-        docs.router,
+        generate.router,
+        generate.public_router,
+        generations.router,
         auth.public,
         auth.own,
         keys.router,
-        generate.public_router,
-        generate.router,
-        generations.router,
+        service.router,
+        docs.router,
     ):
         app.include_router(router)
     if settings.cors_origins:
@@ -62,7 +63,9 @@ def create_app(parts: Parts) -> ASGIApp:
             expose_headers=_SHOWN_HEADERS,
         )
     # Outside of the framework, so that its own answer to an unforeseen fault is covered too.
-    wrapped: Any = RequestLayer(app, metrics=parts.metrics)  # uvicorn has ASGI types of its own
+    wrapped: Any = RequestLayer(  # Any: uvicorn has ASGI types of its own
+        app, metrics=parts.metrics, root_path=settings.root_path
+    )
     if settings.forwarded_allow_ips:
         wrapped = ProxyHeadersMiddleware(wrapped, trusted_hosts=settings.forwarded_allow_ips)
     return wrapped

@@ -15,11 +15,13 @@ _OPENING: Final = (b"[", b"{")
 
 
 class JsonResponse(Response):
+    """JSON with a line break at its end, so that a terminal's prompt stays where it belongs."""
+
     media_type = "application/json"
 
     @override
     def render(self, content: object) -> bytes:
-        return orjson.dumps(content, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(content, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 def parse_json(body: bytes, *, max_depth: int) -> object:

@@ -30,16 +30,22 @@ SECURITY_HEADERS: Final = {
 
 
 class RequestLayer:
-    """Wraps the app. A fit `X-Request-Id` of the client's is kept, else one is made."""
+    """Wraps the app. A fit `X-Request-Id` of the client's is kept, else one is made.
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    `root_path` is the prefix that clients see, whether or not a proxy has taken it off.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, root_path: str) -> None:
         self._app = app
         self._metrics = metrics
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:  # not uvicorn's own option, which puts it before the path once more
+            scope["root_path"] = self._root_path
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()

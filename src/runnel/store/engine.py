@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from runnel.errors import Code, RunnelError
 
 _WRITES: Final = "runnel_writes"
+_AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError)
 
 
 class Database:
@@ -26,6 +27,7 @@ class Database:
         self.url = make_url(url)
         self._timeout_seconds = timeout_seconds
         self._writing = asyncio.Lock()
+        self._written = 0
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_async_engine(
@@ -64,6 +66,7 @@ class Database:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
+                self._written += 1
 
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncGenerator[None]:
@@ -73,8 +76,16 @@ class Database:
         if not self.is_sqlite:
             yield
             return
-        async with asyncio.timeout(self._timeout_seconds):
-            await self._writing.acquire()
+        while True:
+            written = self._written
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._writing.acquire()
+                break
+            except TimeoutError:
+                # A long line that moves on is not a database that is away.
+                if self._written == written:
+                    raise
         try:
             yield
         finally:
@@ -113,9 +124,8 @@ class _translated:  # noqa: N801 - reads as a statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(
-            error, OperationalError | InterfaceError | PoolTimeoutError | TimeoutError
-        ) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+        # A plain DatabaseError is a file that is no database, or a broken one.
+        if isinstance(error, _AWAY) or type(error) is DatabaseError:
             raise RunnelError(
                 Code.STORE_UNAVAILABLE,
                 "The database does not answer. Try again shortly.",

@@ -25,6 +25,7 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
 
     `secrets` are values that must never be written; what looks like a token never is either.
     """
+    wanted = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -59,12 +60,12 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
                     "formatter": "runnel",
                 }
             },
-            "root": {"handlers": ["stderr"], "level": level.upper()},
-            # Their "info" is for whoever works on them: a line for every connection, or several
-            # for a database that is up to date.
+            # Below a warning libraries speak to whoever works on them: every statement with its
+            # values, every prompt, every frame.
+            "root": {"handlers": ["stderr"], "level": max(wanted, logging.WARNING)},
             "loggers": {
-                name: {"level": "WARNING"}
-                for name in ("httpx", "httpx2", "httpcore", "httpcore2", "alembic")
+                "runnel": {"level": wanted},
+                "uvicorn": {"level": max(wanted, logging.INFO)},
             },
         }
     )

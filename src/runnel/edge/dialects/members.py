@@ -1,11 +1,20 @@
 """The JSON members of events, shared by every dialect that shows them."""
 
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
+
+from typing_extensions import TypedDict
 
 from runnel.events import Aborted, End, Event, Failed, Reset, Start, Token, Usage
 
 
-def usage_members(usage: Usage) -> dict[str, Any]:
+class UsageShape(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    source: Literal["provider", "estimated"]
+
+
+def usage_members(usage: Usage) -> UsageShape:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

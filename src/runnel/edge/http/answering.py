@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import structlog
 from fastapi import Request
@@ -19,6 +18,7 @@ from runnel.chat.ports import LogReader
 from runnel.edge.answer_headers import add_headers
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import SseDialect, encode, retry_line
+from runnel.edge.http.shapes import AnswerShape
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import Parts, parts_of
 from runnel.errors import Code, RunnelError
@@ -163,7 +163,7 @@ def _failure(ended: Generation) -> RunnelError:
     )
 
 
-def _answer(ended: Generation) -> dict[str, Any]:
+def _answer(ended: Generation) -> AnswerShape:
     aborted = ended.status is Status.ABORTED
     return {
         "generation_id": ended.id,

@@ -1,6 +1,6 @@
 """Signing in and out, and the own account."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runnel.accounts.entities import TokenPair, User
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
+from runnel.edge.http.shapes import LimitsShape, MeShape, TokensShape, UserShape, shaped
 from runnel.edge.json import JsonResponse
 from runnel.edge.limits import caller_key
 from runnel.edge.parts import parts_of
@@ -49,14 +50,14 @@ public = APIRouter(route_class=LoginRoute, tags=["accounts"])
 own = APIRouter(route_class=UserRoute, tags=["accounts"], dependencies=[*SIGNED_IN])
 
 
-@public.post("/login", response_class=Response)
+@public.post("/login", response_class=Response, responses=shaped(TokensShape))
 async def login(request: Request, parts: AppParts, body: Credentials) -> Response:
     """An access token, and the refresh token that follows it."""
     await _count_for_account(request, body.username)
     return _tokens(await parts.accounts.login(body.username, body.password))
 
 
-@public.post("/token", response_class=Response)
+@public.post("/token", response_class=Response, responses=shaped(TokensShape))
 async def token(
     request: Request, parts: AppParts, form: Annotated[OAuth2PasswordRequestForm, Depends()]
 ) -> Response:
@@ -65,13 +66,15 @@ async def token(
     return _tokens(await parts.accounts.login(form.username, form.password))
 
 
-@public.post("/register", response_class=Response, status_code=201)
+@public.post(
+    "/register", response_class=Response, status_code=201, responses=shaped(UserShape, 201)
+)
 async def register(parts: AppParts, body: Credentials) -> Response:
     """A new account, where `REGISTRATION=open`."""
     return JsonResponse(_shown(await parts.accounts.register(body.username, body.password)), 201)
 
 
-@public.post("/refresh", response_class=Response)
+@public.post("/refresh", response_class=Response, responses=shaped(TokensShape))
 async def refresh(parts: AppParts, body: RefreshBody) -> Response:
     """A new pair of tokens for a refresh token, which is used up by it."""
     return _tokens(await parts.accounts.refresh(body.refresh_token))
@@ -84,17 +87,18 @@ async def logout(parts: AppParts, caller: Caller) -> Response:
     return Response(status_code=204)
 
 
-@own.get("/me", response_class=Response)
+@own.get("/me", response_class=Response, responses=shaped(MeShape))
 async def me(request: Request, parts: AppParts, caller: Caller) -> Response:
     """The own account and how it stands with its limit."""
     user = await parts.accounts.me(caller)
     standing = await parts.limiter.message_standing(request)
-    limits = {
+    limits: LimitsShape = {
         "used": standing.limit - standing.remaining,
         "limit": standing.limit,
         "reset_in": standing.reset_in,
     }
-    return JsonResponse(_shown(user) | {"limits": limits})
+    shown: MeShape = {**_shown(user), "limits": limits}
+    return JsonResponse(shown)
 
 
 @own.post("/me/password", response_class=Response, status_code=204)
@@ -121,15 +125,14 @@ async def _count_for_account(request: Request, username: str) -> None:
 
 
 def _tokens(pair: TokenPair) -> Response:
-    return JsonResponse(
-        {
-            "access_token": pair.access_token,
-            "token_type": "bearer",
-            "expires_in": pair.expires_in,
-            "refresh_token": pair.refresh_token,
-        }
-    )
+    tokens: TokensShape = {
+        "access_token": pair.access_token,
+        "token_type": "bearer",
+        "expires_in": pair.expires_in,
+        "refresh_token": pair.refresh_token,
+    }
+    return JsonResponse(tokens)
 
 
-def _shown(user: User) -> dict[str, Any]:
+def _shown(user: User) -> UserShape:
     return {"id": user.id, "username": user.username, "role": user.role}

@@ -1,7 +1,5 @@
 """`/api/generate` and `/chat`: the two doors through which a question comes over HTTP."""
 
-from typing import Any, Final
-
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -10,6 +8,7 @@ from runnel.edge.deps import SIGNED_IN, Caller
 from runnel.edge.dialects.sse import dialect_of
 from runnel.edge.http import answering
 from runnel.edge.http.asking import AskBody, refuse_idempotency_key
+from runnel.edge.http.shapes import STREAM, AnswerShape, shaped
 from runnel.edge.route import AskRoute
 from runnel.errors import Code, RunnelError
 
@@ -20,12 +19,8 @@ router = APIRouter(
 )
 public_router = APIRouter()
 
-_STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-}
 
-
-@router.post("/api/generate", responses=_STREAM, response_class=Response)
+@router.post("/api/generate", responses=STREAM, response_class=Response)
 async def generate(request: Request, caller: Caller, body: AskBody) -> Response:
     """Ask, and read the answer as it is made: server-sent events that end in `[DONE]`."""
     if body.streams is False:
@@ -41,7 +36,8 @@ async def generate(request: Request, caller: Caller, body: AskBody) -> Response:
 @public_router.get("/api/generate", include_in_schema=False)
 async def generate_is_posted(request: Request) -> Response:
     """For whoever opens the address in a browser."""
-    url = str(request.url.replace(query=""))
+    # Not the request's own URL: its prefix may have been taken off on the way, and it has a query.
+    url = f"{request.base_url}api/generate"
     raise HTTPException(
         405,
         f"Ask with POST: curl -N {url} -H 'Authorization: Bearer TOKEN'"
@@ -50,7 +46,7 @@ async def generate_is_posted(request: Request) -> Response:
     )
 
 
-@router.post("/chat", response_class=Response)
+@router.post("/chat", response_class=Response, responses=shaped(AnswerShape))
 async def chat(request: Request, caller: Caller, body: AskBody) -> Response:
     """Ask, and get the answer whole as JSON; with `"stream": true`, as `/api/generate` does."""
     generation = await answering.ask(request, body.to_ask(caller))

@@ -1,12 +1,13 @@
 """`/api/keys`: long-lived keys for scripts. A key's text is shown once."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from runnel.accounts.entities import ApiKey
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
+from runnel.edge.http.shapes import KeyShape, KeysShape, NewKeyShape, shaped
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import UserRoute
 
@@ -20,18 +21,20 @@ class KeyBody(BaseModel):
     name: Annotated[str, Field(max_length=128)] = ""
 
 
-@router.post("", response_class=Response, status_code=201)
+@router.post("", response_class=Response, status_code=201, responses=shaped(NewKeyShape, 201))
 async def create_key(parts: AppParts, caller: Caller, body: KeyBody | None = None) -> Response:
     """A new key. Its text is in this answer and nowhere else."""
     key, text = await parts.accounts.create_key(caller, body.name if body else "")
-    return JsonResponse(_shown(key) | {"key": text}, 201)
+    shown: NewKeyShape = {**_shown(key), "key": text}
+    return JsonResponse(shown, 201)
 
 
-@router.get("", response_class=Response)
+@router.get("", response_class=Response, responses=shaped(KeysShape))
 async def list_keys(parts: AppParts, caller: Caller) -> Response:
     """The own keys, without their texts."""
     keys = await parts.accounts.list_keys(caller)
-    return JsonResponse({"keys": [_shown(key) for key in keys], "next_cursor": None})
+    shown: KeysShape = {"keys": [_shown(key) for key in keys], "next_cursor": None}
+    return JsonResponse(shown)
 
 
 @router.delete("/{key_id}", response_class=Response, status_code=204)
@@ -41,7 +44,7 @@ async def delete_key(parts: AppParts, caller: Caller, key_id: str) -> Response:
     return Response(status_code=204)
 
 
-def _shown(key: ApiKey) -> dict[str, Any]:
+def _shown(key: ApiKey) -> KeyShape:
     return {
         "id": key.id,
         "name": key.name,

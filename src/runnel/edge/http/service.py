@@ -5,9 +5,16 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from runnel.edge.deps import AppParts
+from runnel.edge.http.shapes import (
+    HealthShape,
+    ModelShape,
+    ModelsShape,
+    ReadinessShape,
+    shaped,
+)
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import PublicRoute, bearer, sign_in
 from runnel.errors import Code, RunnelError
@@ -22,18 +29,23 @@ async def root(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
 
 
-@router.get("/healthz", response_class=Response)
+@router.get("/healthz", response_class=Response, responses=shaped(HealthShape))
 async def healthz() -> Response:
     """The process is alive."""
-    return JsonResponse({"status": "ok"})
+    shown: HealthShape = {"status": "ok"}
+    return JsonResponse(shown)
 
 
-@router.get("/readyz", response_class=Response)
+@router.get(
+    "/readyz",
+    response_class=Response,
+    responses=shaped(ReadinessShape) | shaped(ReadinessShape, 503),
+)
 async def readyz(parts: AppParts) -> Response:
     """Whether the server can do its work, and each part that it needs for it."""
     states = await asyncio.gather(*(_state(check) for check in parts.checks.values()))
     well = all(state == "ok" for state in states)
-    body = {
+    body: ReadinessShape = {
         "status": "ok" if well else "unavailable",
         "components": dict(zip(parts.checks, states, strict=True)),
     }
@@ -49,7 +61,7 @@ async def _state(check: Callable[[], Awaitable[None]]) -> str:
     return "ok"
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, parts: AppParts) -> Response:
     """Prometheus metrics: open on development, else for admins and for `METRICS_TOKEN`."""
     if parts.settings.environment == "production":
@@ -71,10 +83,10 @@ async def _admit_to_metrics(request: Request) -> None:
         raise RunnelError(Code.FORBIDDEN, "Metrics are for admins.")
 
 
-@router.get("/models", response_class=Response)
+@router.get("/models", response_class=Response, responses=shaped(ModelsShape))
 async def models(parts: AppParts) -> Response:
     """The aliases that can be asked for as `model`."""
-    listed = [
+    listed: list[ModelShape] = [
         {
             "alias": model.alias,
             "provider": model.provider,
@@ -83,4 +95,5 @@ async def models(parts: AppParts) -> Response:
         }
         for model in parts.catalog.listed()
     ]
-    return JsonResponse({"default": parts.catalog.default, "models": listed})
+    shown: ModelsShape = {"default": parts.catalog.default, "models": listed}
+    return JsonResponse(shown)

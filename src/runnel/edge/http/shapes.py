@@ -1,0 +1,150 @@
+"""The JSON shapes of answers, for the type checker and for the OpenAPI document alike."""
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from typing_extensions import TypedDict
+
+from runnel.edge.dialects.members import UsageShape
+
+
+class AnswerShape(TypedDict):
+    """A whole answer. `finish_reason` is `aborted` where somebody stopped it."""
+
+    generation_id: str
+    session_id: str
+    message_id: str
+    user_message_id: str
+    text: str
+    model: str
+    provider: str
+    provider_model: str
+    finish_reason: str | None
+    usage: UsageShape | None
+    latency_ms: int | None
+    first_token_ms: int | None
+
+
+class ErrorShape(TypedDict):
+    code: str
+    message: str
+    retryable: bool
+
+
+class GenerationShape(TypedDict):
+    """The making of an answer; `text` is exactly what had come up to `position`."""
+
+    generation_id: str
+    session_id: str
+    message_id: str
+    status: str
+    model: str
+    provider: str
+    text: str
+    position: str | None
+    usage: UsageShape | None
+    finish_reason: str | None
+    error: ErrorShape | None
+    created_at: datetime
+    first_token_ms: int | None
+    latency_ms: int | None
+
+
+class TokensShape(TypedDict):
+    """`expires_in` in seconds."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: int
+    refresh_token: str
+
+
+class UserShape(TypedDict):
+    id: str
+    username: str
+    role: Literal["user", "admin"]
+
+
+class LimitsShape(TypedDict):
+    """Questions in the window of a minute; `reset_in` seconds until the next place frees."""
+
+    used: int
+    limit: int
+    reset_in: int
+
+
+class MeShape(UserShape):
+    limits: LimitsShape
+
+
+class KeyShape(TypedDict):
+    id: str
+    name: str
+    prefix: str
+    created_at: datetime
+
+
+class NewKeyShape(KeyShape):
+    key: str
+
+
+class KeysShape(TypedDict):
+    keys: list[KeyShape]
+    next_cursor: str | None
+
+
+class ModelShape(TypedDict):
+    alias: str
+    provider: str
+    model: str
+    available: bool
+
+
+class ModelsShape(TypedDict):
+    default: str | None
+    models: list[ModelShape]
+
+
+class HealthShape(TypedDict):
+    status: Literal["ok"]
+
+
+class ReadinessShape(TypedDict):
+    status: Literal["ok", "unavailable"]
+    components: dict[str, str]
+
+
+class FaultShape(TypedDict):
+    field: str
+    message: str
+
+
+class ProblemShape(TypedDict, total=False):
+    """Any error (RFC 9457). `code` is stable; `errors` names the fields at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FaultShape]
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+STREAM: Final[Responses] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+ANY_PROBLEM: Final[Responses] = {
+    "default": {
+        "description": "Any error",
+        "model": ProblemShape,
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemShape"}}
+        },
+    }
+}
+
+
+def shaped(shape: type, status: int = 200) -> Responses:
+    """For a route's `responses`: what it answers with that status."""
+    return {status: {"model": shape}}
