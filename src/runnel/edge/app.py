@@ -10,7 +10,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from runnel import __version__
 from runnel.edge import problems
-from runnel.edge.http import auth, docs, generate, generations, keys, service
+from runnel.edge.http import auth, docs, generate, generations, keys, server
 from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
@@ -50,7 +50,7 @@ def create_app(parts: Parts) -> ASGIApp:
         auth.public,
         auth.own,
         keys.router,
-        service.router,
+        server.router,
         docs.router,
     ):
         app.include_router(router)
