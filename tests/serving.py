@@ -1,7 +1,6 @@
 """A real server in the test's own process: uvicorn on a real port, in a thread with its own loop."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -16,6 +15,7 @@ import uvicorn
 from runnel.accounts.entities import UserRole
 from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
+from runnel.edge.listening import listen
 from runnel.settings import Settings
 
 _T = TypeVar("_T")
@@ -114,10 +114,9 @@ class LiveServer:
                 proxy_headers=False,
                 timeout_graceful_shutdown=5,
             )
-            listening = config.bind_socket()
-            # What accepts inherits it. asyncio sets it only for sockets made with the protocol's
-            # number; without it, each answer's second write waits 40 ms for an acknowledgement.
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listening = listen(
+                "127.0.0.1", 0, send_timeout_seconds=self.settings.send_timeout_seconds
+            )
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             self._uvicorn = _Announcing(config, lambda: self._started.set_result(server))
             await self._uvicorn.serve(sockets=[listening])

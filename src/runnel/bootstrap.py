@@ -1,12 +1,9 @@
 """The one composition root: settings in, running parts out. Only here are adapters named."""
 
 import asyncio
-import os
-import secrets
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,6 +11,7 @@ import structlog
 from runnel.accounts.administration import Administration
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords, weakness
+from runnel.accounts.secret import kept_secret
 from runnel.accounts.service import Accounts
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
@@ -58,7 +56,6 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
 
     Raises StartupError. Nothing is left behind, however it is left.
     """
-    _refuse_weak_admin(settings)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings))
         lock = ServerLock(database)
@@ -229,33 +226,7 @@ def _judge_admin_password(settings: Settings) -> None:
 def _jwt_secret(settings: Settings) -> str:
     if settings.jwt_secret is not None:
         return settings.jwt_secret.get_secret_value()
-    file = settings.data_dir / "jwt_secret"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        _write_private(file, secrets.token_urlsafe(48))
-    return file.read_text().strip()
-
-
-def _write_private(file: Path, text: str) -> None:
-    # Linked into place when it is whole, so that a process starting beside us reads all of it.
-    draft = file.with_name(f".{file.name}.{new_id()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as opened:
-            opened.write(text + "\n")
-        os.link(draft, file)
-    finally:
-        draft.unlink()
-
-
-def _refuse_weak_admin(settings: Settings) -> None:
-    password = _reveal(settings.admin_password)
-    weak = weakness(settings.admin_username, password) if password else None
-    if weak is None:
-        return
-    if settings.environment == "production":
-        raise StartupError(f"ADMIN_PASSWORD: {weak}; production takes no weak one")
-    _log.warning("admin_password_weak", why=weak)
+    return kept_secret(settings.data_dir / "jwt_secret")
 
 
 def _reveal(secret: Any) -> str | None:

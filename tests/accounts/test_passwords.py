@@ -96,7 +96,7 @@ def test_importing_and_hashing_warn_of_nothing() -> None:
         "    assert await passwords.verify(await passwords.hash('secret'), 'secret')\n"
         "asyncio.run(main())\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter and text
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-c", work], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -10,8 +10,9 @@ _REPLACEMENT: Final = "\ufffd"
 _PAIR: Final = re.compile("([\ud800-\udbff])([\udc00-\udfff])")
 _LONE: Final = re.compile("[\ud800-\udfff\0]")
 _UNCLEAN: Final = re.compile("[\r\0\ud800-\udfff]")
-#: Readers in the field strip a line before they compare it, so white space around it counts too.
-_FORGED_END: Final = re.compile(r"^[^\S\n]*(\[DONE\])[^\S\n]*$", re.MULTILINE)
+#: Readers in the field strip a line before they compare it, so white space around it counts too,
+#: and for JavaScript's trim the byte order mark is white space.
+_FORGED_END: Final = re.compile(r"^(?:[^\S\n]|\ufeff)*(\[DONE\])(?:[^\S\n]|\ufeff)*$", re.MULTILINE)
 _HALF: Final = len("[DO")
 
 

@@ -38,6 +38,8 @@ def create_app(parts: Parts) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         responses=ANY_PROBLEM,
+        # The redirect would carry the query, which may hold a token, to whatever Host was sent.
+        redirect_slashes=False,
     )
     app.state.parts = parts
     # It would cut every stream half a second after the signal; the drain ends them instead.
@@ -47,6 +49,7 @@ def create_app(parts: Parts) -> ASGIApp:
         generate.router,
         generate.public_router,
         generations.router,
+        auth.attempts,
         auth.public,
         auth.own,
         keys.router,

@@ -16,7 +16,7 @@ from runnel import __version__
 from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
 from runnel.edge.cli.setup import set_up
-from runnel.errors import StartupError
+from runnel.edge.listening import listen
 from runnel.settings import Settings
 
 #: How long connections that are still writing may take after the last answer has ended.
@@ -36,7 +36,9 @@ def serve(
     if reload:
         _serve_reloading(settings)
         return
-    listening = _listen(settings)
+    listening = listen(
+        settings.host, settings.port, send_timeout_seconds=settings.send_timeout_seconds
+    )
     config = uvicorn.Config(
         # The application is there once the parts run; see _serve.
         app=_not_yet,
@@ -53,24 +55,6 @@ def serve(
 
 async def _not_yet(*_: object) -> None:
     raise AssertionError
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # With the protocol's number: asyncio's own loop switches Nagle's algorithm off only for such
-    # sockets, and with it each token would wait until the client has acknowledged the one before.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen()
-    except OSError as error:
-        listening.close()
-        raise StartupError(
-            f"cannot listen on {settings.host} port {settings.port} ({error.strerror});"
-            " choose another with PORT=8001"
-        ) from None
-    return listening
 
 
 async def _serve(settings: Settings, config: uvicorn.Config, listening: socket.socket) -> None:

@@ -21,6 +21,7 @@ from runnel.edge.dialects.sse import SseDialect, encode, retry_line
 from runnel.edge.http.shapes import AnswerShape
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import Parts, parts_of
+from runnel.edge.route import sign_in
 from runnel.errors import Code, RunnelError
 from runnel.events import Batch, Failed, Start
 from runnel.settings import Settings
@@ -115,6 +116,7 @@ async def whole(request: Request, caller: Identity, generation: Generation) -> R
                 break
     ended = await parts.chat.generation(caller.user_id, generation.id)
     if not ended.status.terminal:
+        await sign_in(request)  # the reader is closed for whoever may not read any more
         raise RunnelError(
             Code.STREAM_UNAVAILABLE,
             "The end of the answer is not stored yet. Get it by its generation_id.",

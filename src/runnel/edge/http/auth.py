@@ -37,27 +37,28 @@ class PasswordBody(BaseModel):
     new_password: Short
 
 
-class LoginRoute(PublicRoute):
+class AttemptRoute(PublicRoute):
     """Counts attempts by address, before anything is looked at."""
 
     async def admit(self, request: Request) -> None:
         parts = parts_of(request)
         limit = parse(f"{parts.settings.login_attempts_per_minute_per_address}/minute")
-        await parts.limiter.admit(request, limit, "login-address", caller_key(request))
+        await parts.limiter.admit(request, limit, f"attempts:{self.path}", caller_key(request))
 
 
-public = APIRouter(route_class=LoginRoute, tags=["accounts"])
+attempts = APIRouter(route_class=AttemptRoute, tags=["accounts"])
+public = APIRouter(route_class=PublicRoute, tags=["accounts"])
 own = APIRouter(route_class=UserRoute, tags=["accounts"], dependencies=[*SIGNED_IN])
 
 
-@public.post("/login", response_class=Response, responses=shaped(TokensShape))
+@attempts.post("/login", response_class=Response, responses=shaped(TokensShape))
 async def login(request: Request, parts: AppParts, body: Credentials) -> Response:
     """An access token, and the refresh token that follows it."""
     await _count_for_account(request, body.username)
     return _tokens(await parts.accounts.login(body.username, body.password))
 
 
-@public.post("/token", response_class=Response, responses=shaped(TokensShape))
+@attempts.post("/token", response_class=Response, responses=shaped(TokensShape))
 async def token(
     request: Request, parts: AppParts, form: Annotated[OAuth2PasswordRequestForm, Depends()]
 ) -> Response:
@@ -66,7 +67,7 @@ async def token(
     return _tokens(await parts.accounts.login(form.username, form.password))
 
 
-@public.post(
+@attempts.post(
     "/register", response_class=Response, status_code=201, responses=shaped(UserShape, 201)
 )
 async def register(parts: AppParts, body: Credentials) -> Response:
@@ -102,8 +103,11 @@ async def me(request: Request, parts: AppParts, caller: Caller) -> Response:
 
 
 @own.post("/me/password", response_class=Response, status_code=204)
-async def change_password(parts: AppParts, caller: Caller, body: PasswordBody) -> Response:
+async def change_password(
+    request: Request, parts: AppParts, caller: Caller, body: PasswordBody
+) -> Response:
     """Changes the own password; every login of the account ends."""
+    await _count_for_account(request, caller.username)  # a stolen token is no way to guess it
     await parts.accounts.change_password(caller, body.current_password, body.new_password)
     return Response(status_code=204)
 

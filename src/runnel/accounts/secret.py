@@ -1,0 +1,27 @@
+"""The secret that signs tokens, where nobody gave one: made once, kept in a file of the owner's."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+
+def kept_secret(file: Path) -> str:
+    """What the file holds; made if there is none. Processes that start together agree on one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        with suppress(FileExistsError):
+            _write_private(file, secrets.token_urlsafe(48))
+    return file.read_text().strip()
+
+
+def _write_private(file: Path, text: str) -> None:
+    # Linked into place when it is whole, so that a process starting beside us reads all of it.
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(text + "\n")
+        os.link(draft, file)
+    finally:
+        draft.unlink()

@@ -1,0 +1,158 @@
+"""Whatever is sent, it is never the server's fault: requests made from our own OpenAPI document."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+
+from wire import House, bearer
+
+#: They change or end the account or the login that they are called with.
+FATAL: Final = {("POST", "/logout"), ("DELETE", "/me"), ("POST", "/me/password")}
+#: It always streams.
+STREAMING: Final = "^/api/generate$"
+bounded = settings(
+    max_examples=13,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+@pytest.fixture
+def admin(house: House) -> str:
+    return house.server.call(house.server.server.administration.issue_token("admin"))
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+def is_nobodys_fault(answer: httpx.Response | schemathesis.Response) -> None:
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        # Schemathesis has a list for every header.
+        assert "application/problem+json" in answer.headers["content-type"]
+        assert set(answer.json()) >= {"type", "title", "status", "detail", "code", "request_id"}
+
+
+def without_stream(case: Case[Any]) -> Case[Any]:
+    """A question that is answered in JSON, whatever else it holds."""
+    if case.operation.path == "/chat" and isinstance(case.body, dict):
+        case.body["stream"] = False
+        params = cast("dict[str, Any]", case.body).get("params")
+        if isinstance(params, dict):
+            cast("dict[str, Any]", params).pop("stream", None)
+    return case
+
+
+def fuzz(
+    house: House,
+    session: requests.Session,
+    cases: st.SearchStrategy[Case[Any]],
+    headers: dict[str, str],
+) -> None:
+    @bounded
+    @given(cases)
+    def call(case: Case[Any]) -> None:
+        url = house.server.url
+        answer = without_stream(case).call(base_url=url, headers=headers, session=session)
+        is_nobodys_fault(answer)
+
+    call()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_no_request_made_from_the_document_is_the_servers_fault(
+    house: House, admin: str, session: requests.Session, mode: GenerationMode
+) -> None:
+    document = house.http.get("/openapi.json").json()
+    whole: Any = schemathesis.openapi.from_dict(document)  # Any: its types are half unknown
+    schema = whole.exclude(path_regex=STREAMING)
+    called = list[tuple[str, str]]()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        route = (operation.method.upper(), operation.path)
+        called.append(route)
+        token = house.server.user(f"throwaway-{mode.value}-{len(called)}").token
+        headers = bearer(token if route in FATAL else admin)
+
+        if mode is GenerationMode.NEGATIVE and not operation.body:
+            continue  # a route that takes nothing takes nothing wrong
+        fuzz(house, session, operation.as_strategy(generation_mode=mode), headers)
+    assert set(called) > FATAL
+    assert house.http.get("/me", headers=bearer(admin)).status_code == 200
+    house.settle()
+
+
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+def bodies(*names: str) -> st.SearchStrategy[object]:
+    """Any JSON, and objects of the right names with any values."""
+    return st.dictionaries(st.sampled_from(names), JSON, max_size=len(names)) | JSON
+
+
+@pytest.mark.parametrize(
+    ("path", "strategy"),
+    [
+        (
+            "/chat",
+            bodies("message", "prompt", "messages", "params", "model", "session_id", "format"),
+        ),
+        (
+            "/chat",
+            st.fixed_dictionaries(
+                {
+                    "message": st.text(),
+                    "params": bodies(
+                        "temperature", "top_p", "max_tokens", "seed", "stop", "json_mode"
+                    ),
+                }
+            ),
+        ),
+        ("/login", bodies("username", "password")),
+        ("/refresh", bodies("refresh_token")),
+    ],
+    ids=["chat", "params", "login", "refresh"],
+)
+def test_no_json_is_the_servers_fault(
+    house: House, admin: str, path: str, strategy: st.SearchStrategy[object]
+) -> None:
+    headers = bearer(admin) | {"Content-Type": "application/json"}
+
+    @settings(bounded, max_examples=60)
+    @given(strategy)
+    def post(body: object) -> None:
+        # Python's own encoder: NaN, Infinity and lone surrogates go out as it writes them.
+        is_nobodys_fault(house.http.post(path, content=json.dumps(body), headers=headers))
+
+    post()
+    house.settle()
+
+
+def test_no_bytes_are_the_servers_fault(house: House, admin: str) -> None:
+    @settings(bounded, max_examples=60)
+    @given(st.binary(max_size=200), st.sampled_from(["/chat", "/login", "/token"]))
+    def send(content: bytes, path: str) -> None:
+        kind = "x-www-form-urlencoded" if path == "/token" else "json"
+        headers = bearer(admin) | {"Content-Type": f"application/{kind}"}
+        is_nobodys_fault(house.http.post(path, content=content, headers=headers))
+
+    send()
