@@ -72,6 +72,12 @@ class LiveServer:
         headers = signed.headers if signed else {}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, **options)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        assert self._uvicorn is not None
+        return len(self._uvicorn.server_state.connections)
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._started.result(START_SECONDS)

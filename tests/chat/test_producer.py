@@ -153,9 +153,8 @@ async def test_checkpoints_hold_only_what_is_new_and_are_folded_at_the_end(chat:
         while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
             pass
         await chat.running._checkpoint()
-        stored = await chat.stored(asked)
-        assert stored.position == Position(1, number)
-    assert stored.text == "one two three"
+        assert (await chat.stored(asked)).position == Position(1, number)
+    assert (await chat.stored(asked)).text == "one two three"
     assert await _rows(chat, "SELECT text FROM checkpoints ORDER BY last_offset") == [
         "one ",
         "two ",
