@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ import pytest
 
 from provider import Provider
 from runnel.bootstrap import migrate_database
-from serving import LiveServer, settings_for
-
-Serve = Callable[..., LiveServer]
+from serving import LiveServer, forget_environment, settings_for
+from wire import Serve
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +27,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_environment_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What the developer's machine has set, and its .env, do not reach the tests."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DATABASE_URL", "JWT_SECRET", "ENVIRONMENT"):
-        monkeypatch.delenv(name, raising=False)
+    forget_environment(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+import pytest
 import uvicorn
 
 from runnel.accounts.entities import UserRole
@@ -138,8 +139,11 @@ class _Announcing(uvicorn.Server):
         await super().startup(sockets)
         self._announce()
 
-    async def shutdown(self, sockets: Any = None) -> None:
-        await super().shutdown(sockets)
+
+def forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine has set of our settings does not reach the tests."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 def settings_for(folder: Path, **changes: Any) -> Settings:

@@ -73,7 +73,7 @@ class Standing:
         parts = self.server.server.parts
         running = parts.chat._running
         return {
-            "producers": len(running),
+            "producers": len(running._producers),
             "tasks": len(running._tasks),
             "readers": len(self.log._waiting),
             "holdings": len(parts.watch._by_user) + len(parts.watch._by_login),

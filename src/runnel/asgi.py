@@ -1,4 +1,8 @@
-"""`runnel.asgi:app`: the application for other ASGI servers, opened and closed by their lifespan."""
+"""`runnel.asgi:app`: the application for other ASGI servers, opened and closed by their lifespan.
+
+Switch off what such a server believes of X-Forwarded-For by itself (uvicorn: --no-proxy-headers):
+FORWARDED_ALLOW_IPS says whom to believe.
+"""
 
 from contextlib import AsyncExitStack
 
@@ -6,7 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runnel.bootstrap import configure_logs, open_server
 from runnel.edge.app import create_app
-from runnel.settings import Settings, load_settings
+from runnel.edge.cli.banner import admin_lines
+from runnel.errors import RunnelError, StartupError
+from runnel.settings import load_settings
 
 
 class Application:
@@ -25,11 +31,16 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        settings: Settings = load_settings()
-        configure_logs(settings)
         async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(open_server(settings))
+            try:
+                settings = load_settings()
+                configure_logs(settings)
+                server = await stack.enter_async_context(open_server(settings))
+            except (StartupError, RunnelError) as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
             self._app = create_app(server.parts)
+            print(admin_lines(settings, server), flush=True)  # noqa: T201 - for whoever started it
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await server.drain()

@@ -1,5 +1,6 @@
 """Passwords: what is weak, what is verified, and what it costs."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -8,7 +9,13 @@ from collections.abc import Iterator
 import pytest
 from stand_ins import CountingPasswords
 
-from runnel.accounts.passwords import MOST_CHARACTERS, UNUSABLE, Passwords, weakness
+from runnel.accounts.passwords import (
+    MOST_CHARACTERS,
+    MOST_WAITING,
+    UNUSABLE,
+    Passwords,
+    weakness,
+)
 from runnel.errors import Code, RunnelError
 
 
@@ -100,3 +107,16 @@ def test_importing_and_hashing_warn_of_nothing() -> None:
         [sys.executable, "-W", "error", "-c", work], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_crowd_is_refused_instead_of_left_waiting() -> None:
+    few = Passwords(memory_kib=64, passes=1)
+    try:
+        tries = (few.verify(None, "x") for _ in range(MOST_WAITING + 20))
+        results = await asyncio.gather(*tries, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, RunnelError)]
+        assert len(refused) == 20
+        assert {error.code for error in refused} == {Code.OVERLOADED}
+        assert await few.verify(None, "x") is False
+    finally:
+        few.close()

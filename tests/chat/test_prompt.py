@@ -37,6 +37,11 @@ def test_system_turns_stay_though_what_lies_between_them_goes() -> None:
     assert fit(turns, system_prompt=None, max_tokens=50).turns == [S("rule"), A("b"), U("c")]
 
 
+def test_system_turns_of_a_history_do_not_pass_the_budget() -> None:
+    turns = [S("x" * 40_000), S("rule"), U("a"), A("b"), U("c")]
+    assert fit(turns, system_prompt="s", max_tokens=50).turns == [S("s"), *turns[1:]]
+
+
 def test_tokens_are_estimated_from_what_is_sent() -> None:
     prompt = fit([U("abcdefgh")], system_prompt="abcd", max_tokens=100)
     assert prompt.tokens == (2 + 4) + (1 + 4)

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,36 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+UVICORN = ("-m", "uvicorn", "runnel.asgi:app", "--port", "0")
+
+
+@contextmanager
+def starting(folder: Path, *arguments: str, **environment: str) -> Generator[subprocess.Popen[str]]:
+    """A server as a process of its own, told to stop at the end."""
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def line_with(process: subprocess.Popen[str], word: str) -> str:
+    """The first line of its output that has a word; its faults if there is none."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for line in process.stdout:
+        if word in line:
+            return line
+    raise AssertionError(process.stderr.read())
 
 
 def test_an_account_is_added_listed_disabled_and_enabled(run: Run, tmp_path: Path) -> None:
@@ -101,6 +132,29 @@ def test_a_database_that_does_not_open_is_one_line(run: Run, tmp_path: Path) -> 
         assert done.returncode == 2
         assert "cannot open" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_server_starts_though_the_admin_it_names_is_none(tmp_path: Path) -> None:
+    with starting(tmp_path, "-m", "runnel", "serve", "--port", "0") as first:
+        assert "password" in line_with(first, "Admin")
+    with starting(
+        tmp_path, "-m", "runnel", "serve", "--port", "0", ADMIN_USERNAME="boss"
+    ) as second:
+        assert "$(python -m runnel token boss)" in line_with(second, "curl")
+
+
+def test_other_asgi_servers_show_the_first_password_once(tmp_path: Path) -> None:
+    with starting(tmp_path, *UVICORN) as first:
+        assert "password" in line_with(first, "Admin")
+    with starting(tmp_path, *UVICORN) as second:
+        assert "(shown this once)" not in line_with(second, "Admin")
+
+
+def test_other_asgi_servers_are_told_why_the_application_does_not_start(tmp_path: Path) -> None:
+    with starting(tmp_path, *UVICORN, DEFAULT_MODEL="zz") as server:
+        _, said = server.communicate(timeout=50)
+    assert server.returncode != 0
+    assert "DEFAULT_MODEL: there is no alias zz" in said
 
 
 def test_production_refuses_a_weak_admin_password(run: Run) -> None:

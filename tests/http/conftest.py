@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from provider import Answer, Provider
-from serving import LiveServer, Signed, settings_for
+from serving import LiveServer, Signed, forget_environment, settings_for
 from wire import House, models_of, settle
 
 _numbers = count(1)
@@ -33,8 +33,7 @@ def house(
     with ExitStack() as stack:
         # Made before the fixture that does this for each test.
         clean = stack.enter_context(pytest.MonkeyPatch.context())
-        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DATABASE_URL", "JWT_SECRET"):
-            clean.delenv(name, raising=False)
+        forget_environment(clean)
         provider = stack.enter_context(Provider())
         (folder / "models.json").write_text(json.dumps(models_of(provider)))
         server = stack.enter_context(LiveServer(settings_for(folder, **changes)))

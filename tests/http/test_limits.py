@@ -408,3 +408,20 @@ def test_of_duplicate_keys_the_last_one_holds(house: House, ada: Signed) -> None
     answer = house.http.post("/chat", content=content, headers=ada.headers | JSON)
     assert answer.status_code == 200
     assert house.provider.asks[-1].body["messages"][-1]["content"] == "second"
+
+
+@pytest.mark.parametrize("path", ["/login", "/register", "/refresh"])
+def test_whoever_is_not_signed_in_sends_only_small_bodies(house: House, path: str) -> None:
+    answer = house.http.post(path, json={"refresh_token": "x" * 33_000})
+    problem(answer, 413, "payload_too_large")
+
+
+@pytest.mark.parametrize("place", ["body", "params"])
+def test_a_body_full_of_unknown_fields_is_refused_before_each_is_looked_at(
+    house: House, ada: Signed, place: str
+) -> None:
+    many = {str(number): 1 for number in range(70_000)}
+    body = many if place == "body" else {"message": "hi", "params": many}
+    answer = house.http.post("/chat", json=body, headers=ada.headers)
+    said = problem(answer, 422, "invalid_request", more={"errors"})
+    assert "over 64 fields" in said["detail"]

@@ -14,6 +14,7 @@ from runnel.chat.entities import Ask, Ending, SessionRef, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, StaleFence
 from runnel.errors import Code, RunnelError
 from runnel.events import Position, Usage
+from runnel.store.accounts import SqlAccountStore
 
 USAGE = Usage(1, 1, "estimated")
 
@@ -154,3 +155,14 @@ async def test_an_answer_that_never_began_is_interrupted_in_epoch_1(chat: Chat) 
 async def test_another_users_answer_does_not_exist(chat: Chat) -> None:
     generation = (await ask(chat)).generation
     assert await chat.store.generation("somebody else", generation.id) is None
+
+
+async def test_a_user_with_a_very_long_session_can_be_deleted(chat: Chat) -> None:
+    # SQLite cascades a thousand levels deep at most.
+    history = [Turn("user", str(number)) for number in range(1500)]
+    ask_ = Ask(chat.user_id, "q", SessionRef(name="long"), history)
+    await chat.store.begin_ask(ask_, chat.model, "me")
+    await SqlAccountStore(chat.database).delete_user(chat.user_id)
+    async with chat.database.read() as connection:
+        left = await connection.exec_driver_sql("SELECT count(*) FROM messages")
+        assert left.scalar() == 0

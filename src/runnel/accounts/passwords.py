@@ -6,8 +6,10 @@ No password may reach a log or an error.
 import asyncio
 import secrets
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol, cast
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from runnel.errors import Code, RunnelError
 
@@ -23,6 +25,9 @@ with warnings.catch_warnings():
 UNUSABLE: Final = "!"
 LEAST_CHARACTERS: Final = 8
 MOST_CHARACTERS: Final = 1024
+#: Two seconds of work; whoever came after would wait longer than people do.
+MOST_WAITING: Final = 200
+_T = TypeVar("_T")
 _COMMONEST: Final = frozenset(
     {
         "00000000", "11111111", "12121212", "12341234", "12345678", "123456789", "1234567890",
@@ -63,7 +68,10 @@ def weakness(username: str, password: str) -> str | None:
 
 
 class Passwords:
-    """Hashes and verifies, at most `concurrent` at a time; each holds `memory_kib` meanwhile."""
+    """Hashes and verifies, at most `concurrent` at a time; each holds `memory_kib` meanwhile.
+
+    Raises RunnelError `overloaded` where MOST_WAITING wait already.
+    """
 
     def __init__(self, *, memory_kib: int = 19_456, passes: int = 2, concurrent: int = 2) -> None:
         self._hasher = cast(
@@ -71,6 +79,7 @@ class Passwords:
             _argon2.using(type="ID", memory_cost=memory_kib, time_cost=passes, parallelism=1),
         )
         self._threads = ThreadPoolExecutor(concurrent, thread_name_prefix="passwords")
+        self._waiting = 0
         # What nobody's password is compared with, so that nobody costs as much as somebody.
         self._dummy = self._hasher.hash(secrets.token_bytes(16))
 
@@ -82,19 +91,27 @@ class Passwords:
                 f"The password has more than {MOST_CHARACTERS} characters.",
                 field="password",
             )
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._hasher.hash, _bytes(password))
+        return await self._work(self._hasher.hash, _bytes(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether it is the password; without a usable hash the same work, and False."""
         if len(password) > MOST_CHARACTERS:
             return False
         usable = password_hash if password_hash and password_hash != UNUSABLE else None
-        loop = asyncio.get_running_loop()
-        matches = await loop.run_in_executor(
-            self._threads, self._hasher.verify, _bytes(password), usable or self._dummy
-        )
+        matches = await self._work(self._hasher.verify, _bytes(password), usable or self._dummy)
         return matches and usable is not None
+
+    async def _work(self, function: Callable[..., _T], *arguments: object) -> _T:
+        if self._waiting >= MOST_WAITING:
+            raise RunnelError(
+                Code.OVERLOADED, "Too many are signing in at once. Try again.", retry_after=1
+            )
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, partial(function, *arguments))
+        finally:
+            self._waiting -= 1
 
     def close(self) -> None:
         """Lets the threads go; what is being hashed is not waited for."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def kept_secret(file: Path) -> str:
     """What the file holds; made if there is none. Processes that start together agree on one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not file.exists():
         with suppress(FileExistsError):
             _write_private(file, secrets.token_urlsafe(48))
@@ -22,6 +22,15 @@ def _write_private(file: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w") as opened:
             opened.write(text + "\n")
-        os.link(draft, file)
+        _publish(draft, file)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+
+
+def _publish(draft: Path, file: Path) -> None:
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a volume without hard links: then the last of several starters wins
+        draft.replace(file)

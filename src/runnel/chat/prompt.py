@@ -16,22 +16,29 @@ class Prompt:
 
 
 def fit(turns: Sequence[Turn], *, system_prompt: str | None, max_tokens: int) -> Prompt:
-    """System turns always, the last turn always, then as many before it as the budget allows.
+    """The server's system prompt and the question always; the rest as the budget allows.
 
-    The server's own system prompt comes first.
+    System turns of the history go before talk, as they hold for all of it; of both the newest
+    stay. What is kept stands in its order, system turns first.
     """
-    system = [Turn("system", system_prompt)] if system_prompt else []
-    system += [turn for turn in turns if turn.role == "system"]
-    talk = [turn for turn in turns if turn.role != "system"]
-    used = sum(map(_weight, system))
+    own = [Turn("system", system_prompt)] if system_prompt else []
+    *earlier, question = turns
+    left = max_tokens - sum(map(_weight, [*own, question]))
+    system, left = _newest([turn for turn in earlier if turn.role == "system"], left)
+    talk, left = _newest([turn for turn in earlier if turn.role != "system"], left)
+    return Prompt([*own, *system, *talk, question], max_tokens - left)
+
+
+def _newest(turns: Sequence[Turn], budget: int) -> tuple[list[Turn], int]:
+    """The longest tail of turns that a budget allows, and what is left of it."""
     kept: list[Turn] = []
-    for turn in reversed(talk):
+    for turn in reversed(turns):
         weight = _weight(turn)
-        if kept and used + weight > max_tokens:
+        if weight > budget:
             break
-        used += weight
+        budget -= weight
         kept.append(turn)
-    return Prompt([*system, *reversed(kept)], used)
+    return kept[::-1], budget
 
 
 def _weight(turn: Turn) -> int:

@@ -28,9 +28,6 @@ class Running:
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = False
 
-    def __len__(self) -> int:
-        return len(self._producers)
-
     def refuse_if_closing(self) -> None:
         """Raises RunnelError `shutting_down` once the drain has begun."""
         if self._closing:

@@ -11,6 +11,7 @@ from typing_extensions import override
 from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
 
+MOST_FIELDS: Final = 64
 _OPENING: Final = (b"[", b"{")
 
 
@@ -24,8 +25,12 @@ class JsonResponse(Response):
         return orjson.dumps(content, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
-def parse_json(body: bytes, *, max_depth: int) -> object:
-    """The value of a body. Raises RunnelError `invalid_request` for what is none, or too deep."""
+def parse_json(body: bytes, *, max_depth: int) -> dict[str, object]:
+    """The object of a body.
+
+    Raises RunnelError `invalid_request` for what is none, is too deep, or has more fields than
+    any request: to say of 100,000 unknown fields what is wrong with each takes a second.
+    """
     try:
         value = _loads(body)
     except (ValueError, RecursionError):
@@ -37,7 +42,21 @@ def parse_json(body: bytes, *, max_depth: int) -> object:
         raise RunnelError(
             Code.INVALID_REQUEST, f"The body is nested deeper than {max_depth}.", field="body"
         )
-    return value
+    if not isinstance(value, dict):
+        raise RunnelError(
+            Code.INVALID_REQUEST,
+            "Send a JSON object with the header `Content-Type: application/json`.",
+            field="body",
+        )
+    body_object = cast("dict[str, object]", value)
+    for object_ in (body_object, *body_object.values()):
+        if isinstance(object_, dict) and len(cast("dict[str, object]", object_)) > MOST_FIELDS:
+            raise RunnelError(
+                Code.INVALID_REQUEST,
+                f"An object of the body has over {MOST_FIELDS} fields.",
+                field="body",
+            )
+    return body_object
 
 
 def _loads(body: bytes) -> object:

@@ -41,7 +41,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
 }
 #: What the framework refuses by itself, and what we did not foresee.
 _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
-    400: (Code.INVALID_REQUEST, "The request is not valid"),
+    422: (Code.INVALID_REQUEST, "The request is not valid"),
     404: (Code.NOT_FOUND, "Not found"),
     405: ("method_not_allowed", "Method not allowed"),
     413: (Code.PAYLOAD_TOO_LARGE, "The request is too large"),
@@ -145,7 +145,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, RunnelError):  # how FastAPI passes on a fault of the body
         return await _runnel_error(request, error.__cause__)
-    code, title = _BY_STATUS.get(error.status_code, ("http_error", error.detail))
+    # 400 is the framework's word for a form that it cannot read.
+    status = 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004 - as said
+    code, title = _BY_STATUS.get(status, ("http_error", error.detail))
     return problem(request, error.status_code, code, title, error.detail, headers=error.headers)
 
 

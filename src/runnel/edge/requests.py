@@ -16,6 +16,7 @@ from runnel.edge.answer_headers import collected
 from runnel.telemetry.metrics import Metrics
 
 _log = structlog.stdlib.get_logger()
+_MOST_OF_A_PATH: Final = 512  # characters of it in a log line
 _FIT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: For every answer that does not say otherwise. Pages bring their own Content-Security-Policy.
@@ -77,7 +78,7 @@ class RequestLayer:
         _log.info(
             "request",
             method=scope["method"],
-            path=scope["path"],
+            path=scope["path"][:_MOST_OF_A_PATH],
             status=status,
             ms=round(seconds * 1000),
         )

@@ -5,7 +5,7 @@ FastAPI alone parses the body before any dependency runs.
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from fastapi import Request, Response
@@ -15,8 +15,14 @@ from typing_extensions import override
 from runnel.edge.json import parse_json
 from runnel.edge.parts import parts_of
 from runnel.errors import Code, RunnelError
+from runnel.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+#: Bodies of those who are not signed in: names, passwords and tokens. In a larger one, what is
+#: wrong with it can be made to take a second to find out.
+PUBLIC_BODY_BYTES: Final = 32 * 1024
 
 
 class _BoundedRequest(Request):
@@ -26,9 +32,11 @@ class _BoundedRequest(Request):
     who asks.
     """
 
+    most_bytes = PUBLIC_BODY_BYTES
+
     @override
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        most = parts_of(self).settings.max_body_bytes
+        most = self.most_bytes
         announced = self.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > most:
             raise _too_large(most)
@@ -59,12 +67,18 @@ class PublicRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             await self.admit(request)
-            return await handler(_BoundedRequest(request.scope, request.receive))
+            bounded = _BoundedRequest(request.scope, request.receive)
+            bounded.most_bytes = self.most_bytes(parts_of(request).settings)
+            return await handler(bounded)
 
         return guarded
 
     async def admit(self, request: Request) -> None:
         """Raises RunnelError, or slowapi's RateLimitExceeded, for whoever may not come in."""
+
+    def most_bytes(self, settings: Settings) -> int:
+        """How large a body may be."""
+        return min(PUBLIC_BODY_BYTES, settings.max_body_bytes)
 
 
 class UserRoute(PublicRoute):
@@ -73,6 +87,10 @@ class UserRoute(PublicRoute):
     @override
     async def admit(self, request: Request) -> None:
         await sign_in(request)
+
+    @override
+    def most_bytes(self, settings: Settings) -> int:
+        return settings.max_body_bytes
 
 
 class AskRoute(UserRoute):

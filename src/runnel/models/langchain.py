@@ -1,9 +1,11 @@
 """Any LangChain chat model as the chat core's `Model`: its `astream`, in pieces of plain text."""
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol, cast
 
+import structlog
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -17,6 +19,9 @@ from runnel.chat.entities import Params, Turn
 from runnel.chat.ports import Piece
 from runnel.errors import RunnelError
 from runnel.events import FinishReason, Usage
+
+_log = structlog.stdlib.get_logger()
+_CODE: Final = re.compile(r"[a-z][a-z_]{0,63}")
 
 _MESSAGES: Final[Mapping[str, type[BaseMessage]]] = {
     "user": HumanMessage,
@@ -77,7 +82,20 @@ class LangChainModel:
                     begun = True
         except Exception as error:
             # Providers' clients raise anything, from ValueError to what their parsers raise.
+            _log_failure(self.alias, error)
             raise self._translate(error, begun=begun) from error
+
+
+def _log_failure(alias: str, error: Exception) -> None:
+    """What an operator can act on. The provider's sentences stay out: they quote keys, prompts."""
+    code = getattr(error, "code", None)
+    _log.warning(
+        "provider.failed",
+        model=alias,
+        error=type(error).__name__,
+        provider_status=getattr(error, "status_code", None),
+        provider_code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
+    )
 
 
 def piece_of(chunk: AIMessageChunk) -> Piece:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from runnel.errors import Code, RunnelError
 
+_log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
 _AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError)
 
@@ -29,7 +31,7 @@ class Database:
         self._writing = asyncio.Lock()
         self._written = 0
         if self.file is not None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_async_engine(
             self.url,
             pool_size=pool_size,
@@ -126,6 +128,8 @@ class _translated:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         # A plain DatabaseError is a file that is no database, or a broken one.
         if isinstance(error, _AWAY) or type(error) is DatabaseError:
+            # The driver's words alone: the statement's values are what people wrote.
+            _log.warning("database.unavailable", why=str(getattr(error, "orig", error)))
             raise RunnelError(
                 Code.STORE_UNAVAILABLE,
                 "The database does not answer. Try again shortly.",

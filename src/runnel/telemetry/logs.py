@@ -9,12 +9,17 @@ from typing import Any, Final
 
 import structlog
 
+#: Each branch takes all it has looked at, so that no input is looked at twice: what is logged
+#: comes from anybody.
 _TOKENS: Final = re.compile(
     r"(?i)(bearer\s+)[^\s\"',]+"
-    r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]*"
+    r"|\beyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"
     r"|\b(?:rnl_|sk-|gsk_|fw_)[A-Za-z0-9_-]{8,}"
 )
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+#: What forges lines or drives a terminal: C0 and C1 but the tab, line separators, direction marks.
+_CONTROLS: Final = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 _SHORTEST_SECRET: Final = 6
 
 Event = MutableMapping[str, Any]

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -12,9 +11,9 @@ import typer
 import uvicorn
 from typing_extensions import override
 
-from runnel import __version__
 from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
+from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up
 from runnel.edge.listening import listen
 from runnel.settings import Settings
@@ -61,8 +60,8 @@ async def _serve(settings: Settings, config: uvicorn.Config, listening: socket.s
     async with open_server(settings) as server:
         config.app = create_app(server.parts)
         port = listening.getsockname()[1]
-        banner = await _banner(settings, server, port)
-        await _DrainingServer(config, server, banner).serve(sockets=[listening])
+        said = await banner(settings, server, _url(settings, port))
+        await _DrainingServer(config, server, said).serve(sockets=[listening])
 
 
 class _DrainingServer(uvicorn.Server):
@@ -96,45 +95,16 @@ class _DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-async def _banner(settings: Settings, server: Server, port: int) -> str:
+def _url(settings: Settings, port: int) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    command = _command()
-    admin = settings.admin_username
-    lines = [f"Runnel {__version__} listens on {url}", f"  API docs  {url}/docs"]
-    if server.new_admin_password is None:
-        lines.append(f"  Admin     {admin}")
-    else:
-        lines.append(f"  Admin     {admin}, password {server.new_admin_password} (shown this once)")
-    lines.append(f"            set another password: {command} users password {admin}")
-    if settings.environment == "development":
-        token = await server.administration.issue_token(admin)
-        minutes = settings.access_token_minutes
-        lines.append(f"  Try it    (this token is good for {minutes} minutes)")
-    else:
-        token = f"$({command} token {admin})"
-        lines.append("  Try it")
-    lines += [
-        "",
-        (
-            f'curl -N {url}{settings.root_path}/api/generate -H "Authorization: Bearer {token}"'
-            " -H 'Content-Type: application/json' -d '{\"prompt\": \"Hello! What can you do?\"}'"
-        ),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _command() -> str:
-    program = Path(sys.argv[0]).absolute()
-    if program.is_relative_to(Path.cwd()):
-        return str(program.relative_to(Path.cwd()))
-    return program.name
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _serve_reloading(settings: Settings) -> None:
+    print(f"Listening on {_url(settings, settings.port)}", flush=True)  # noqa: T201 - as above
     uvicorn.run(
         "runnel.asgi:app",
+        lifespan="on",
         host=settings.host,
         port=settings.port,
         reload=True,

@@ -43,7 +43,7 @@ class AttemptRoute(PublicRoute):
     async def admit(self, request: Request) -> None:
         parts = parts_of(request)
         limit = parse(f"{parts.settings.login_attempts_per_minute_per_address}/minute")
-        await parts.limiter.admit(request, limit, f"attempts:{self.path}", caller_key(request))
+        await parts.limiter.admit(request, limit, "attempts", caller_key(request))
 
 
 attempts = APIRouter(route_class=AttemptRoute, tags=["accounts"])
@@ -54,7 +54,7 @@ own = APIRouter(route_class=UserRoute, tags=["accounts"], dependencies=[*SIGNED_
 @attempts.post("/login", response_class=Response, responses=shaped(TokensShape))
 async def login(request: Request, parts: AppParts, body: Credentials) -> Response:
     """An access token, and the refresh token that follows it."""
-    await _count_for_account(request, body.username)
+    await _count_attempt(request, "login", body.username)
     return _tokens(await parts.accounts.login(body.username, body.password))
 
 
@@ -63,7 +63,7 @@ async def token(
     request: Request, parts: AppParts, form: Annotated[OAuth2PasswordRequestForm, Depends()]
 ) -> Response:
     """The same as /login, as an OAuth2 password form."""
-    await _count_for_account(request, form.username)
+    await _count_attempt(request, "login", form.username)
     return _tokens(await parts.accounts.login(form.username, form.password))
 
 
@@ -107,7 +107,8 @@ async def change_password(
     request: Request, parts: AppParts, caller: Caller, body: PasswordBody
 ) -> Response:
     """Changes the own password; every login of the account ends."""
-    await _count_for_account(request, caller.username)  # a stolen token is no way to guess it
+    # A stolen token is no way to guess it; who guesses at /login does not keep the owner from it.
+    await _count_attempt(request, "password", caller.user_id)
     await parts.accounts.change_password(caller, body.current_password, body.new_password)
     return Response(status_code=204)
 
@@ -122,10 +123,10 @@ async def delete_me(parts: AppParts, caller: Caller) -> Response:
     return Response(status_code=204)
 
 
-async def _count_for_account(request: Request, username: str) -> None:
+async def _count_attempt(request: Request, scope: str, account: str) -> None:
     parts = parts_of(request)
     limit = parse(f"{parts.settings.login_attempts_per_minute}/minute")
-    await parts.limiter.admit(request, limit, "login-account", username.lower()[:128])
+    await parts.limiter.admit(request, limit, scope, account.lower()[:128])
 
 
 def _tokens(pair: TokenPair) -> Response:
