@@ -24,6 +24,7 @@ BOUNDS = Bounds(
     total_seconds=30,
     store_retry_seconds=30,
     max_bytes=1_000_000,
+    max_events=100_000,
 )
 
 
@@ -85,7 +86,7 @@ class Chat:
         self.database = Database(f"sqlite+aiosqlite:///{file}", pool_size=5, timeout_seconds=5)
         self.store = store(ChatStore(self.database, history_max_messages=100))
         self.log = MemoryLog(retention_seconds=60, total_bytes=10**9, page_bytes=10**6)
-        self.running = Running(self.store, checkpoint_seconds=3600)
+        self.running = Running(self.store, self.log, checkpoint_seconds=3600)
         self.model = ToldModel()
         self.ended: list[Generation] = []
         self.user_id = ""

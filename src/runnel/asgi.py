@@ -36,10 +36,10 @@ class Application:
                 settings = load_settings()
                 configure_logs(settings)
                 server = await stack.enter_async_context(open_server(settings))
+                self._app = create_app(server.parts)
             except (StartupError, RunnelError) as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
-            self._app = create_app(server.parts)
             print(admin_lines(settings, server), flush=True)  # noqa: T201 - for whoever started it
             await send({"type": "lifespan.startup.complete"})
             await receive()

@@ -69,16 +69,16 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         )
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
         await store.interrupt_left_running()
-        running = Running(store, checkpoint_seconds=settings.checkpoint_seconds)
-        stack.push_async_callback(running.close)
-        catalog = load_catalog(_catalog_config(settings))
-        stack.push_async_callback(catalog.close)
-        metrics = Metrics()
         log = MemoryLog(
             retention_seconds=settings.stream_retention_seconds,
             total_bytes=settings.log_total_bytes,
             page_bytes=settings.read_page_bytes,
         )
+        running = Running(store, log, checkpoint_seconds=settings.checkpoint_seconds)
+        stack.push_async_callback(running.close)
+        catalog = load_catalog(_catalog_config(settings))
+        stack.push_async_callback(catalog.close)
+        metrics = Metrics()
 
         def count_end(generation: Generation) -> None:
             failure = generation.failure
@@ -261,4 +261,5 @@ def _bounds(settings: Settings) -> Bounds:
         total_seconds=settings.generation_timeout_seconds,
         store_retry_seconds=settings.store_retry_seconds,
         max_bytes=settings.generation_max_bytes,
+        max_events=settings.generation_max_events,
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, Self
 
 _POSITION: Final = re.compile(r"([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})")
@@ -121,14 +121,15 @@ class Batch:
     """Events that were appended together: `events[i]` stands at `EPOCH-(offset + i)`.
 
     `size` is about what it holds in memory, in bytes. `frames` keeps what a dialect made of the
-    whole batch, so that a second reader costs no second encoding; the key is the dialect's.
+    whole batch, by the dialect's key, so that readers who follow live share one encoding; the
+    log forgets it once the batch is old.
     """
 
     epoch: int
     offset: int
     events: Sequence[Event]
     size: int = 0
-    frames: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    frames: dict[str, bytes] | None = None
 
     @property
     def last(self) -> Position:

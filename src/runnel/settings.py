@@ -51,7 +51,7 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _absolute(cls, value: str) -> str:
         if value and not value.startswith("/"):
-            raise ValueError("begins with a slash, as /chat")
+            raise ValueError("begins with a slash, as /runnel")
         return value.rstrip("/")
 
 
@@ -137,6 +137,7 @@ class StreamSettings(BaseSettings):
     checkpoint_seconds: Seconds = 1
     stream_retention_seconds: Seconds = 3600
     generation_max_bytes: Count = 4 * 1024 * 1024
+    generation_max_events: Count = 250_000
     log_total_bytes: Count = 256 * 1024 * 1024
     read_page_bytes: Count = 256 * 1024
 
@@ -169,7 +170,10 @@ class Settings(
 def load_settings(dotenv: Path | None = Path(".env")) -> Settings:
     """The settings of this process. Raises StartupError naming each variable at fault."""
     if dotenv is not None:
-        load_dotenv(dotenv, override=False)
+        try:
+            load_dotenv(dotenv, override=False)
+        except (OSError, ValueError) as error:
+            raise StartupError(f"{dotenv}: cannot be read as UTF-8 text: {error}") from None
     try:
         return Settings()
     except ValidationError as error:

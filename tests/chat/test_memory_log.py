@@ -247,6 +247,7 @@ async def test_over_its_bound_the_log_drops_finished_answers_oldest_first(log: M
     await begun(log, tokens("r" * 900_000), generation="running")
     for number in range(3):
         await begun(log, tokens("x" * 40_000), [END], generation=f"finished{number}")
+    log.tidy()
     # 900 000, and two of 40 000 with what events weigh: the third is one too many.
     assert log.size <= 1_000_000
     assert set(log._logs) == {"running", "finished1", "finished2"}
@@ -256,10 +257,12 @@ async def test_a_finished_log_with_a_reader_is_kept_until_it_leaves(log: MemoryL
     await begun(log, tokens("x" * 900_000), [END], generation="read")
     reader = log.read("read")
     await begun(log, tokens("x" * 900_000), [END])
+    log.tidy()
     assert "read" in log._logs
     assert len(texts_of(await reader.next())) > 0
     reader.close()
     await begun(log, tokens("x" * 200_000), [END], generation="next")
+    log.tidy()
     assert "read" not in log._logs
 
 
@@ -267,8 +270,11 @@ async def test_a_running_log_is_never_trimmed() -> None:
     log = MemoryLog(retention_seconds=0, total_bytes=1, page_bytes=1000)
     last = await begun(log, tokens("a"))
     await begun(log, [END], generation="other")
+    log.tidy()
     assert set(log._logs) == {G}
+    assert log.full
     await log.append(G, 1, last, [END])
+    assert not log.full
     assert log._logs == {}
     assert log.size == 0
 
@@ -278,5 +284,30 @@ async def test_a_reader_held_by_a_finished_log_does_not_keep_the_others() -> Non
     reader = log.read("oldest")
     await begun(log, [END], generation="oldest")
     await begun(log, [END])
+    log.tidy()
     assert set(log._logs) == {"oldest"}
     reader.close()
+
+
+async def test_a_dropped_log_is_gone_and_its_readers_with_it(log: MemoryLog) -> None:
+    await begun(log, tokens("a"))
+    reader = log.read(G)
+    assert await reader.next()
+    log.drop(G)
+    assert await reader.next() == ()
+    assert (log._logs, log.size) == ({}, 0)
+    log.drop(G)
+
+
+async def test_old_batches_forget_their_frames_and_new_ones_share_them(log: MemoryLog) -> None:
+    last = await begun(log)
+    for number in range(40):
+        last = await log.append(G, 1, last, tokens(str(number)))
+        reader = log.read(G, Position(1, last.offset - 1))
+        (batch,) = await reader.next()
+        assert batch.frames is None
+        batch.frames = {"dialect": b"made once"}
+        reader.close()
+    batches = log._logs[G].batches
+    kept = [batch.frames is not None for batch in batches]
+    assert kept == [False] * (len(batches) - 16) + [True] * 16

@@ -2,14 +2,16 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from answers import BOUNDS, Chat, read_end, read_to_end
-from runnel.chat.entities import INTERRUPTED, Ending, Generation, Status
-from runnel.chat.ports import Piece, Store
-from runnel.chat.producer import Bounds, aborted, interrupted
+from runnel.chat.entities import INTERRUPTED, Ending, Generation, Params, Status
+from runnel.chat.ports import LogReader, Piece, Store
+from runnel.chat.producer import Bounds, Producer, aborted, interrupted
+from runnel.chat.prompt import fit
 from runnel.errors import Code, RunnelError
 from runnel.events import Aborted, End, Failed, Position, Start, Token, Usage
 
@@ -133,6 +135,7 @@ async def test_an_answer_over_its_bound_ends_with_length_at_a_whole_character(ch
         total_seconds=30,
         store_retry_seconds=30,
         max_bytes=7,
+        max_events=100_000,
     )
     service = chat.service(bounds)
     asked = await service.ask(chat.question())
@@ -196,6 +199,73 @@ async def test_a_deleted_user_leaves_no_reader_waiting(chat: Chat) -> None:
     assert chat.ended == []
 
 
+async def test_a_checkpoint_whose_commit_was_not_heard_of_is_not_doubled(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    await say_and_read(chat, reader, "a")
+    (producer,) = chat.running._producers.values()
+    unheard = producer.unsaved()
+    assert unheard is not None
+    await chat.store.checkpoint([unheard])  # and nobody called saved()
+    await say_and_read(chat, reader, "b")
+    for _ in range(2):
+        await chat.running._checkpoint()
+    assert (await chat.stored(asked)).text == "ab"
+
+
+async def test_a_generation_that_went_away_before_it_began_leaves_no_reader(chat: Chat) -> None:
+    begun = await chat.store.begin_ask(chat.question(), chat.model, "me")
+    await _rows(chat, "DELETE FROM sessions RETURNING id")
+    producer = Producer(
+        begun.generation,
+        chat.model,
+        fit(begun.turns, system_prompt=None, max_tokens=100),
+        Params(),
+        store=chat.store,
+        log=chat.log,
+        bounds=BOUNDS,
+        on_end=chat.ended.append,
+    )
+    reader = chat.log.read(begun.generation.id)
+    chat.running.start(producer)
+    assert await reader.next() == ()
+
+
+async def test_an_end_that_no_column_takes_still_ends_the_generation(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = service.attach(asked.id)
+    chat.model.say("x")
+    chat.model.told.put_nowait([Piece(usage=Usage(10**30, 1, "provider"), finish_reason="stop")])
+    chat.model.told.put_nowait(None)
+    while await reader.next():
+        pass
+    stored = await chat.stored(asked)
+    assert (stored.status, stored.text) == (Status.FAILED, "x")
+    assert chat.log._logs == {}
+
+
+async def test_an_answer_is_whole_once_its_finish_reason_has_come(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    chat.model.say("whole")
+    chat.model.told.put_nowait([Piece(finish_reason="stop")])
+    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
+    assert isinstance(await read_end(service.attach(asked.id)), End)
+    assert (await chat.stored(asked)).status is Status.COMPLETED
+
+
+async def test_too_many_small_pieces_end_with_length(chat: Chat) -> None:
+    bounds = replace(BOUNDS, max_events=3)
+    service = chat.service(bounds)
+    asked = await service.ask(chat.question())
+    chat.model.say("a", "b", "c", "d")
+    end = await read_end(service.attach(asked.id))
+    assert isinstance(end, End)
+    assert (end.finish_reason, (await chat.stored(asked)).text) == ("length", "abc")
+
+
 async def test_no_terminal_event_is_shown_before_it_is_stored(
     migrated: Path, tmp_path: Path
 ) -> None:
@@ -238,6 +308,7 @@ async def test_readers_are_let_go_when_the_end_cannot_be_stored_for_long(
         total_seconds=30,
         store_retry_seconds=0,
         max_bytes=100,
+        max_events=100_000,
     )
     async with Chat(tmp_path / "away.db", store=wrap) as chat:
         service = chat.service(bounds)
@@ -285,6 +356,12 @@ async def test_an_ask_whose_asker_left_at_once_is_answered(chat: Chat) -> None:
 def test_outcomes_say_who_and_why() -> None:
     assert aborted("server").aborted_by == "server"
     assert interrupted().failure == INTERRUPTED
+
+
+async def say_and_read(chat: Chat, reader: LogReader, text: str) -> None:
+    chat.model.say(text)
+    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
+        pass
 
 
 class Away:

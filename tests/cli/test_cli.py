@@ -1,33 +1,43 @@
-"""The command line, as a person meets it: processes, their output and their exit codes."""
+"""The command line, as a person meets it: what it prints, and its exit codes."""
 
+import logging
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+import structlog
+
+from runnel.edge.cli.main import main
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs `runnel` with arguments, in a folder of its own."""
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs `runnel` with arguments in a folder of its own, in the test's process for speed."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "runnel", *arguments],
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], **environment},
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["runnel", *arguments])
+            for name, value in environment.items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
 
-    return run
+    yield run
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()
 
 
 UVICORN = ("-m", "uvicorn", "runnel.asgi:app", "--port", "0")
@@ -58,6 +68,15 @@ def line_with(process: subprocess.Popen[str], word: str) -> str:
         if word in line:
             return line
     raise AssertionError(process.stderr.read())
+
+
+def test_a_process_ends_with_the_commands_exit_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "runnel", "token", "nobody"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("runnel: There is no user of that name.\n")
 
 
 def test_an_account_is_added_listed_disabled_and_enabled(run: Run, tmp_path: Path) -> None:
@@ -132,6 +151,57 @@ def test_a_database_that_does_not_open_is_one_line(run: Run, tmp_path: Path) -> 
         assert done.returncode == 2
         assert "cannot open" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "environment", "said"),
+    [
+        (b"A=\xe9", {}, ".env: cannot be read"),
+        (b"A=\0", {}, ".env: cannot be read"),
+        (b"", {"MODELS_FILE": "."}, "cannot be read"),
+        (b"", {"DATA_DIR": ".env", "DATABASE_URL": "sqlite:///d.db"}, "cannot keep a secret"),
+        (b"", {"ROOT_PATH": "/chat"}, "ROOT_PATH: /chat is how routes"),
+    ],
+)
+def test_what_keeps_the_server_from_starting_is_one_line(
+    run: Run, tmp_path: Path, dotenv: bytes, environment: dict[str, str], said: str
+) -> None:
+    (tmp_path / ".env").write_bytes(dotenv)
+    done = run("serve", "--port", "0", **environment)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_newer_database_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
+    run("migrate")
+    with closing(sqlite3.connect(tmp_path / "data" / "runnel.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    done = run("migrate")
+    assert done.returncode == 2
+    assert "of another version of Runnel, 9999" in done.stderr
+
+
+def test_several_workers_are_refused(run: Run) -> None:
+    assert run("serve", "--workers", "2").returncode == 2
+
+
+def test_queries_reach_no_log_under_another_asgi_server(tmp_path: Path) -> None:
+    with starting(tmp_path, *UVICORN) as server:
+        line_with(server, "Admin")
+        assert server.stderr is not None
+        said = ""
+        for line in server.stderr:
+            said += line
+            if "running on http" in line:
+                break
+        url = said.rpartition("running on ")[2].split()[0]
+        httpx.get(f"{url}/healthz?token=CANARY")
+        server.terminate()
+        _, rest = server.communicate(timeout=50)
+    assert "path=/healthz" in rest
+    assert "CANARY" not in said + rest
 
 
 def test_the_server_starts_though_the_admin_it_names_is_none(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits import parse
 
+from provider import Answer, Provider
 from runnel.edge import limits as edge_limits
 from runnel.edge.limits import Standing, WindowMemory, Windows
 from serving import Signed
-from wire import House, Serve, bearer, problem, query, refused_field
+from wire import House, Serve, bearer, models_of, problem, query, refused_field, settle
 
 LIMIT: Final = 30
 SETTINGS: Final = {"rate_limit_messages_per_minute": LIMIT}
@@ -425,3 +426,24 @@ def test_a_body_full_of_unknown_fields_is_refused_before_each_is_looked_at(
     answer = house.http.post("/chat", json=body, headers=ada.headers)
     said = problem(answer, 422, "invalid_request", more={"errors"})
     assert "over 64 fields" in said["detail"]
+
+
+def test_when_running_answers_fill_the_logs_more_are_refused_until_one_ends(
+    serve: Serve, provider: Provider
+) -> None:
+    provider.answer("gated", Answer(pieces=("first", " second"), gate_after=1))
+    server = serve(models=models_of(provider), log_total_bytes=1)
+    ada = server.user("ada")
+    with httpx.Client(base_url=server.url, headers=ada.headers, timeout=30) as http:
+        body = {"prompt": "hi", "model": "chat/gated"}
+        with http.stream("POST", "/api/generate", json=body) as stream:
+            lines = stream.iter_lines()
+            while next(lines) != "data: first":
+                pass
+            refused = http.post("/chat", json={"message": "hi"})
+            assert refused.headers["retry-after"] == "1"
+            problem(refused, 503, "overloaded")
+            provider.release()
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        settle(server)
+        assert http.post("/chat", json={"message": "hi"}).status_code == 200

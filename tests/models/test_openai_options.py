@@ -1,7 +1,15 @@
 """Our params as what OpenAI's wire and its likes take."""
 
+from typing import Any, cast
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+
 from runnel.chat.entities import Params
-from runnel.models.openai import _compatible_options, _openai_options, _seconds
+from runnel.events import Usage
+from runnel.models.langchain import piece_of
+from runnel.models.openai import OpenAIFamily, _compatible_options, _openai_options, _seconds
 
 ALL = Params(temperature=0.5, top_p=0.9, max_tokens=7, seed=1, stop=["a"], json_mode=True)
 
@@ -27,6 +35,47 @@ def test_servers_like_it_are_asked_by_the_older_name() -> None:
 
 def test_what_is_not_given_is_not_sent() -> None:
     assert _openai_options(Params()) == _compatible_options(Params()) == {}
+
+
+@pytest.mark.parametrize("elsewhere", ["", "http://10.0.0.1/v1"])
+async def test_openai_is_asked_at_its_own_address_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", elsewhere)
+    monkeypatch.setenv("OPENAI_API_BASE", elsewhere)
+    family = OpenAIFamily()
+    model = family.build("a", "m", api_key="k", base_url=None)
+    client = cast("Any", model._chat_model).root_async_client
+    assert str(client.base_url) == "https://api.openai.com/v1/"
+    await family.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "usage"),
+    [
+        ((10, 5), Usage(10, 5, "provider")),
+        ((0, 5), Usage(0, 5, "provider")),
+        ((0, 0), None),
+        ((-5, 1), None),
+        ((10**30, 1), None),
+    ],
+)
+def test_a_count_that_is_none_is_left_to_the_estimate(
+    given: tuple[int, int], usage: Usage | None
+) -> None:
+    metadata = UsageMetadata(input_tokens=given[0], output_tokens=given[1], total_tokens=sum(given))
+    assert piece_of(AIMessageChunk(content="", usage_metadata=metadata)).usage == usage
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("stop", "stop"), ("eos", "stop"), ("max_tokens", "length"), ("error", None), ("", None)],
+)
+def test_providers_words_for_an_end_are_ours_and_a_fault_is_no_end(
+    word: str, reason: str | None
+) -> None:
+    chunk = AIMessageChunk(content="", response_metadata={"finish_reason": word})
+    assert piece_of(chunk).finish_reason == reason
 
 
 def test_a_retry_after_in_seconds_is_read_and_a_date_is_not() -> None:

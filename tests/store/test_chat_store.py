@@ -104,6 +104,25 @@ async def test_a_history_begins_a_session_but_does_not_join_one(chat: Chat) -> N
     assert "send `message`" in refused.value.message
 
 
+async def test_an_empty_history_is_one_too(chat: Chat) -> None:
+    begun = await ask(chat)
+    await chat.store.finish(begun.generation.id, 1, completed("a"))
+    with pytest.raises(RunnelError) as refused:
+        await chat.store.begin_ask(
+            Ask(chat.user_id, "q", SessionRef(name="s"), []), chat.model, "me"
+        )
+    assert refused.value.code is Code.CONFLICT
+
+
+async def test_system_turns_are_read_however_long_ago_they_were(chat: Chat) -> None:
+    history = [Turn("system", "rule"), *(Turn("user", str(number)) for number in range(300))]
+    begun = await chat.store.begin_ask(
+        Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.model, "me"
+    )
+    await chat.store.finish(begun.generation.id, 1, completed("a"))
+    assert (await ask(chat, "next", "long")).turns[0] == Turn("system", "rule")
+
+
 async def test_an_unknown_id_is_not_found_and_a_name_is_made(chat: Chat) -> None:
     with pytest.raises(RunnelError) as refused:
         await chat.store.begin_ask(

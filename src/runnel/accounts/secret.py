@@ -5,14 +5,22 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from runnel.errors import StartupError
+
 
 def kept_secret(file: Path) -> str:
-    """What the file holds; made if there is none. Processes that start together agree on one."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not file.exists():
-        with suppress(FileExistsError):
-            _write_private(file, secrets.token_urlsafe(48))
-    return file.read_text().strip()
+    """What the file holds; made if there is none. Processes that start together agree on one.
+
+    Raises StartupError if it can be neither read nor made.
+    """
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not file.exists():
+            with suppress(FileExistsError):
+                _write_private(file, secrets.token_urlsafe(48))
+        return file.read_text().strip()
+    except OSError as error:
+        raise StartupError(f"cannot keep a secret in {file}: {error.strerror}") from None
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -70,12 +70,16 @@ class SessionRef:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question of one user. `history` is what the client gives to begin a session with."""
+    """One question of one user.
+
+    `history` is what the client gives to begin a session with, before the question; None if it
+    goes on with what is stored.
+    """
 
     user_id: str
     text: str
     session: SessionRef = SessionRef()
-    history: Sequence[Turn] = ()
+    history: Sequence[Turn] | None = None
     model: str | None = None
     params: Params = Params()
 

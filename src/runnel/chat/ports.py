@@ -125,6 +125,19 @@ class StreamLog(Protocol):
         """Closes the readers of a log whose end cannot be told now."""
         ...
 
+    def drop(self, generation_id: str) -> None:
+        """Closes the readers of a log that no end will come to, and forgets it."""
+        ...
+
+    def tidy(self) -> None:
+        """Lets finished logs go that are too old, and the oldest of them if there are too many."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another answer, however tidy."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:

@@ -32,6 +32,7 @@ class Bounds:
     total_seconds: float
     store_retry_seconds: float
     max_bytes: int
+    max_events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Producer:
         self._on_end = on_end
         self._cleaner = Cleaner()
         self._text: list[str] = []  # confirmed in the log, up to self._position
-        self._saving = self._saved = 0  # how many pieces of it are checkpointed
+        self._saved = 0  # how many pieces of it are checkpointed
+        self._saving: tuple[int, Checkpoint] | None = None  # up to how many, and the words for it
         self._bytes = 0
         self._position: Position | None = None
         self._finish_reason: FinishReason | None = None
@@ -92,10 +94,11 @@ class Producer:
             await self._end(outcome)
         except StaleFence:
             _log.warning("generation.taken_over", generation_id=self.generation.id)
+            self._log.drop(self.generation.id)
         except Exception:  # noqa: BLE001 - the outermost frame of a task
             # Readers must not wait for what cannot come.
             _log.exception("generation.lost", generation_id=self.generation.id)
-            self._log.hide(self.generation.id)
+            await self._give_up()
 
     def stop(self, outcome: Outcome) -> None:
         """Stops the model; the text so far is kept. Without effect once producing has ended."""
@@ -107,29 +110,33 @@ class Producer:
     def enforce_deadlines(self) -> None:
         """Stops an answer whose provider has been silent, or at work, for too long."""
         now = time.monotonic()
-        if now - self._began > self._bounds.total_seconds:
+        silent = now - self._heard
+        if silent > self._bounds.idle_seconds and (whole := self._whole()):
+            self.stop(whole)
+        elif now - self._began > self._bounds.total_seconds:
             self.stop(failed(Code.UPSTREAM_TIMEOUT, "The answer took longer than is allowed."))
         elif self._first_token_ms is None:
-            if now - self._heard > self._bounds.first_token_seconds:
+            if silent > self._bounds.first_token_seconds:
                 self.stop(failed(Code.UPSTREAM_TIMEOUT, "The model did not begin to answer."))
-        elif now - self._heard > self._bounds.idle_seconds:
+        elif silent > self._bounds.idle_seconds:
             self.stop(failed(Code.UPSTREAM_TIMEOUT, "The model fell silent in mid-answer."))
 
     def unsaved(self) -> Checkpoint | None:
-        """What has been written since the last checkpoint."""
-        self._saving = len(self._text)
-        if self._position is None or self._saving == self._saved:
-            return None
-        return Checkpoint(
-            self.generation.id,
-            self.generation.fence,
-            self._position,
-            "".join(self._text[self._saved : self._saving]),
-        )
+        """What has been written since the last checkpoint; the same again until it is `saved`.
+
+        A commit may succeed and its answer be lost: only the same words can be told apart then.
+        """
+        if self._saving is None and self._position is not None and len(self._text) > self._saved:
+            upto = len(self._text)
+            text = "".join(self._text[self._saved : upto])
+            generation = self.generation
+            self._saving = (upto, Checkpoint(generation.id, generation.fence, self._position, text))
+        return self._saving and self._saving[1]
 
     def saved(self) -> None:
-        """What `unsaved` gave last is in the store."""
-        self._saved = self._saving
+        """What `unsaved` gave is in the store."""
+        if self._saving is not None:
+            self._saved, self._saving = self._saving[0], None
 
     async def _produce(self) -> Outcome:
         try:
@@ -140,8 +147,9 @@ class Producer:
         except StaleFence:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model does, its answer ends
-            # A library that is interrupted may well raise something of its own.
-            return self._stopped or _outcome_of(error)
+            # A library that is interrupted may well raise something of its own. And an answer
+            # whose finish reason has come is whole, however the connection ends.
+            return self._stopped or self._whole() or _outcome_of(error)
         finally:
             self._interruptible = None
         assert self._stopped is not None
@@ -161,12 +169,15 @@ class Producer:
             async for batch in batches:
                 self._heard = time.monotonic()
                 await self._write(self._texts(batch))
-                if self._bytes >= self._bounds.max_bytes:
+                if self._full:
                     return Outcome(Status.COMPLETED, finish_reason="length")
+        return self._whole() or failed(
+            Code.UPSTREAM_INCOMPLETE, "The provider broke off before the answer was whole."
+        )
+
+    def _whole(self) -> Outcome | None:
         if self._finish_reason is None:
-            return failed(
-                Code.UPSTREAM_INCOMPLETE, "The provider broke off before the answer was whole."
-            )
+            return None
         return Outcome(Status.COMPLETED, finish_reason=self._finish_reason)
 
     def _texts(self, batch: Sequence[Piece]) -> list[str]:
@@ -178,6 +189,11 @@ class Producer:
             if text:
                 texts.append(self._bounded(text))
         return texts
+
+    @property
+    def _full(self) -> bool:
+        # Each event has a weight of its own: a letter a token would fill the memory with few bytes.
+        return self._bytes > self._bounds.max_bytes or len(self._text) >= self._bounds.max_events
 
     def _bounded(self, text: str) -> str:
         encoded = text.encode()
@@ -210,21 +226,9 @@ class Producer:
         held = self._cleaner.flush()
         if held:
             await self._write([self._bounded(held)])
-        text = "".join(self._text)
-        ending = Ending(
-            status=outcome.status,
-            text=text,
-            position=Position(self._position.epoch, self._position.offset + 1),
-            usage=self._final_usage(outcome, text),
-            finish_reason=outcome.finish_reason,
-            failure=outcome.failure,
-            aborted_by=outcome.aborted_by,
-            first_token_ms=self._first_token_ms,
-            latency_ms=self._elapsed_ms(),
-        )
-        ended = await self._store_end(ending)
+        ended = await self._store_end(self._ending(outcome, self._position))
         if ended is None:  # purged with its session or its user
-            self._log.hide(generation.id)
+            self._log.drop(generation.id)
             return
         if not ended.status.terminal:
             raise StaleFence(generation.id)
@@ -239,6 +243,32 @@ class Producer:
             latency_ms=ended.latency_ms,
             first_token_ms=ended.first_token_ms,
         )
+
+    def _ending(self, outcome: Outcome, last: Position) -> Ending:
+        text = "".join(self._text)
+        return Ending(
+            status=outcome.status,
+            text=text,
+            position=Position(last.epoch, last.offset + 1),
+            usage=self._final_usage(outcome, text),
+            finish_reason=outcome.finish_reason,
+            failure=outcome.failure,
+            aborted_by=outcome.aborted_by,
+            first_token_ms=self._first_token_ms,
+            latency_ms=self._elapsed_ms(),
+        )
+
+    async def _give_up(self) -> None:
+        """One try at the plainest end, so that no generation is left running; then readers go."""
+        generation = self.generation
+        outcome = failed(Code.UPSTREAM_ERROR, "The answer broke off; the server's log says why.")
+        try:
+            ending = self._ending(outcome, self._position or Position(1, 0))
+            await self._store.finish(generation.id, generation.fence, ending)
+        except Exception:  # noqa: BLE001 - there is nothing left to try
+            _log.exception("generation.not_ended", generation_id=generation.id)
+        finally:
+            self._log.drop(generation.id)
 
     async def _store_end(self, ending: Ending) -> Generation | None:
         """Writes the end, for as long as it takes; readers are let go after a while."""

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import structlog
 
 from runnel.chat.entities import Generation
-from runnel.chat.ports import Store
+from runnel.chat.ports import Store, StreamLog
 from runnel.chat.producer import Outcome, Producer, aborted, interrupted
 from runnel.errors import Code, RunnelError
 
@@ -21,8 +21,9 @@ END_WAIT_SECONDS: Final = 10.0
 class Running:
     """Owns every task that makes an answer; one loop checkpoints them all together."""
 
-    def __init__(self, store: Store, *, checkpoint_seconds: float) -> None:
+    def __init__(self, store: Store, log: StreamLog, *, checkpoint_seconds: float) -> None:
         self._store = store
+        self._log = log
         self._checkpoint_seconds = checkpoint_seconds
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -56,14 +57,19 @@ class Running:
 
     async def abort(self, which: Callable[[Generation], bool], by: str) -> None:
         """Aborts the live generations chosen, keeping their text, and awaits their ends."""
+        # A question that is being written down has no producer yet.
+        beginning = self._tasks - self._producers.keys()
+        if beginning:
+            await asyncio.wait(beginning, timeout=END_WAIT_SECONDS)
         await self._stop(which, aborted(by))
 
     async def watch(self) -> None:
-        """Checkpoints and deadlines, each `checkpoint_seconds`, until cancelled."""
+        """Checkpoints, deadlines and old logs, each `checkpoint_seconds`, until cancelled."""
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             for producer in self._producers.values():
                 producer.enforce_deadlines()
+            self._log.tidy()
             try:
                 await self._checkpoint()
             except Exception:  # noqa: BLE001 - the outermost frame: the next round must come

@@ -57,9 +57,15 @@ class ChatService:
         """Writes the question down and starts its answer, which then needs nobody to listen.
 
         Raises RunnelError: `invalid_request`, `message_too_long`, `unknown_model`, `not_found`,
-        `conflict`, `busy`, `shutting_down`, `store_unavailable`.
+        `conflict`, `busy`, `overloaded`, `shutting_down`, `store_unavailable`.
         """
         self._running.refuse_if_closing()
+        if self._log.full:
+            raise RunnelError(
+                Code.OVERLOADED,
+                "Too many answers are being made. Ask again shortly.",
+                retry_after=1,
+            )
         ask = self._checked(ask)
         model = self._catalog.resolve(ask.model)
         # Whoever asked may leave at any moment; what was begun is carried through all the same.
@@ -98,7 +104,7 @@ class ChatService:
                 f"The message has {len(text)} characters;"
                 f" {self._rules.max_message_length} are allowed.",
             )
-        history = [Turn(turn.role, clean(turn.text)) for turn in ask.history]
+        history = ask.history and [Turn(turn.role, clean(turn.text)) for turn in ask.history]
         params = ask.params
         if params.temperature is None:
             params = replace(params, temperature=self._rules.temperature)

@@ -14,6 +14,7 @@ from runnel.edge.http import auth, docs, generate, generations, keys, server
 from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
+from runnel.errors import StartupError
 
 _SHOWN_HEADERS = (
     "X-Session-Id",
@@ -65,6 +66,7 @@ def create_app(parts: Parts) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
             expose_headers=_SHOWN_HEADERS,
         )
+    _refuse_ambiguous_root(app, settings.root_path)
     # Outside of the framework, so that its own answer to an unforeseen fault is covered too.
     wrapped: Any = RequestLayer(  # Any: uvicorn has ASGI types of its own
         app, metrics=parts.metrics, root_path=settings.root_path
@@ -72,3 +74,12 @@ def create_app(parts: Parts) -> ASGIApp:
     if settings.forwarded_allow_ips:
         wrapped = ProxyHeadersMiddleware(wrapped, trusted_hosts=settings.forwarded_allow_ips)
     return wrapped
+
+
+def _refuse_ambiguous_root(app: FastAPI, root_path: str) -> None:
+    """Behind a proxy that takes the prefix off, /chat must not look as if it were still on."""
+    paths = app.openapi()["paths"]
+    if root_path and any(f"{path}/".startswith(f"{root_path}/") for path in paths):
+        raise StartupError(
+            f"ROOT_PATH: {root_path} is how routes of the server begin; take another"
+        )

@@ -182,6 +182,8 @@ def _read(path: Path) -> ModelsFile:
         return ModelsFile()
     try:
         return ModelsFile.model_validate(orjson.loads(path.read_bytes()))
+    except OSError as error:
+        raise StartupError(f"{path}: cannot be read: {error.strerror}") from None
     except orjson.JSONDecodeError as error:
         raise StartupError(f"{path}: no valid JSON: {error}") from None
     except ValidationError as error:
@@ -193,7 +195,7 @@ def _read(path: Path) -> ModelsFile:
 
 def _place(location: tuple[int | str, ...]) -> str:
     # Pydantic puts the discriminator's value behind the alias; the reader of the file does not.
-    return ".".join(str(part) for part in (*location[:2], *location[3:]))
+    return ".".join(str(part) for part in (*location[:2], *location[3:])) or "the file"
 
 
 def _default(config: CatalogConfig, file: ModelsFile, aliases: Sequence[str]) -> str | None:

@@ -28,6 +28,9 @@ _MESSAGES: Final[Mapping[str, type[BaseMessage]]] = {
     "assistant": AIMessage,
     "system": SystemMessage,
 }
+_MOST_TOKENS: Final = 2**31 - 1
+#: Words of servers that broke off and say so: no reason to call an answer whole.
+_BROKE_OFF: Final = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
 #: Providers' words for why an answer ended, as ours. What is not here counts as `stop`.
 _REASONS: Final[Mapping[str, FinishReason]] = {
     "length": "length",
@@ -106,6 +109,18 @@ def piece_of(chunk: AIMessageChunk) -> Piece:
     usage = chunk.usage_metadata
     return Piece(
         text=text,
-        finish_reason=_REASONS.get(str(reason), "stop") if reason else None,
-        usage=Usage(usage["input_tokens"], usage["output_tokens"], "provider") if usage else None,
+        finish_reason=_reason_of(str(reason)) if reason else None,
+        usage=_usage_of(usage["input_tokens"], usage["output_tokens"]) if usage else None,
     )
+
+
+def _reason_of(word: str) -> FinishReason | None:
+    return None if word in _BROKE_OFF else _REASONS.get(word, "stop")
+
+
+def _usage_of(prompt: object, completion: object) -> Usage | None:
+    """A provider's count, unless it is none: then ours stands."""
+    if not (isinstance(prompt, int) and isinstance(completion, int)):
+        return None
+    sensible = 0 <= prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS
+    return Usage(prompt, completion, "provider") if sensible and prompt + completion else None

@@ -13,6 +13,7 @@ from runnel.chat.entities import Params
 from runnel.errors import Code, RunnelError
 from runnel.models.langchain import LangChainModel
 
+_OPENAI = "https://api.openai.com/v1"
 _TOO_MANY = 429
 _SERVER_FAULT = 500
 _REFUSED_KEY = (401, 403)
@@ -39,7 +40,9 @@ class OpenAIFamily:
             model=model,
             # A local server wants none, but the client insists on something to send.
             api_key=SecretStr(api_key or "none"),
-            base_url=base_url,
+            # Always said: what is absent here, the client looks up in the environment, where an
+            # empty OPENAI_BASE_URL counts, and where another alias' address may stand.
+            base_url=base_url or _OPENAI,
             http_async_client=self._client,
             # Of itself it stops asking for usage as soon as base_url is set.
             stream_usage=True,

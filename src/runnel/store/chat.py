@@ -38,21 +38,21 @@ class ChatStore:
         async with self._database.write() as connection:
             session = await sessions.find_or_create(connection, ask.user_id, ask.session)
             if session.leaf_id is not None:
-                if ask.history:
+                running = await generations.live_in_session(connection, session.id)
+                if running is not None:
+                    raise _busy(running)
+                if ask.history is not None:
                     raise RunnelError(
                         Code.CONFLICT,
                         "This session has messages already: send `message` to go on with it.",
                         field="messages",
                     )
-                running = await generations.live_in_session(connection, session.id)
-                if running is not None:
-                    raise _busy(running)
                 earlier = await sessions.branch(
                     connection, session.leaf_id, self._history_max_messages
                 )
             else:
                 earlier = []
-            asked = [*ask.history, Turn("user", ask.text)]
+            asked = [*(ask.history or ()), Turn("user", ask.text)]
             ids = await sessions.add_messages(connection, session, [*asked, Turn("assistant", "")])
             generation = Generation(
                 id=new_id(),

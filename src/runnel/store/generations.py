@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from sqlalchemy import CursorResult, delete, insert, literal, select, update
+from sqlalchemy import CursorResult, delete, exists, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import (
@@ -91,6 +91,12 @@ async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoi
                     GenerationRow.fence == new.fence,
                     GenerationRow.epoch == new.position.epoch,
                     GenerationRow.status == Status.RUNNING,
+                    # It may be there already: its first time may have failed after the commit.
+                    ~exists().where(
+                        CheckpointRow.generation_id == new.generation_id,
+                        CheckpointRow.epoch == new.position.epoch,
+                        CheckpointRow.last_offset >= new.position.offset,
+                    ),
                 ),
             )
         )

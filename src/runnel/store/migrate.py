@@ -8,8 +8,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
+from runnel.errors import StartupError
 from runnel.store.engine import Database
 
 _log = structlog.stdlib.get_logger()
@@ -31,5 +33,11 @@ def _upgrade(connection: Connection) -> None:
     newest = ScriptDirectory.from_config(config).get_current_head()
     present = MigrationContext.configure(connection).get_current_revision()
     if present != newest:
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StartupError(
+                f"the database is of another version of Runnel, {present}, than this one, {newest};"
+                " go forward again, or put its backup back"
+            ) from error
         _log.info("database.migrated", before=present, after=newest)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import insert, literal, select, update
+from sqlalchemy import insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,19 +63,25 @@ async def _create(connection: AsyncConnection, user_id: str, name: str | None) -
 
 
 async def branch(connection: AsyncConnection, leaf_id: str, most: int) -> list[Turn]:
-    """The turns from the root, or the last `most` of them, down to a leaf; empty ones left out."""
+    """The turns from the root down to a leaf, empty ones left out.
+
+    Of a longer branch the last `most`, and all system turns before them: they hold for it all.
+    """
     cte = (
-        select(MessageRow.parent_id, MessageRow.role, MessageRow.content, literal(1).label("depth"))
+        select(MessageRow.id, MessageRow.parent_id, MessageRow.role, literal(1).label("depth"))
         .where(MessageRow.id == leaf_id)
         .cte("branch", recursive=True)
     )
     cte = cte.union_all(
-        select(MessageRow.parent_id, MessageRow.role, MessageRow.content, cte.c.depth + 1)
-        .join(cte, MessageRow.id == cte.c.parent_id)
-        .where(cte.c.depth < most)
+        select(MessageRow.id, MessageRow.parent_id, MessageRow.role, cte.c.depth + 1).join(
+            cte, MessageRow.id == cte.c.parent_id
+        )
     )
     rows = await connection.execute(
-        select(cte.c.role, cte.c.content).where(cte.c.content != "").order_by(cte.c.depth.desc())
+        select(cte.c.role, MessageRow.content)
+        .join(MessageRow, MessageRow.id == cte.c.id)
+        .where(MessageRow.content != "", or_(cte.c.depth <= most, cte.c.role == "system"))
+        .order_by(cte.c.depth.desc())
     )
     return [Turn(cast("Role", role), content) for role, content in rows]
 

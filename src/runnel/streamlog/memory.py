@@ -7,9 +7,17 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
+from sys import getsizeof
+from typing import Final
 
 from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
 from runnel.events import Batch, Event, Position, Reset, Token
+
+#: What a batch and an event weigh beside their text, as measured.
+_BATCH_BYTES: Final = 200
+_EVENT_BYTES: Final = 64
+#: How many of a log's last batches keep what dialects made of them.
+_ENCODED_BATCHES: Final = 16
 
 
 class _Log:
@@ -26,17 +34,18 @@ class _Log:
         self.closed_at: float | None = None
 
     def add(self, events: Sequence[Event]) -> int:
-        size = sum(_size(event) for event in events)
-        batch = Batch(self.epoch, self.last.offset + 1, events, size)
+        size = _BATCH_BYTES + sum(map(_size, events))
+        batch = Batch(self.epoch, self.last.offset + 1, tuple(events), size)
         self.batches.append(batch)
+        if len(self.batches) > _ENCODED_BATCHES:
+            self.batches[-_ENCODED_BATCHES - 1].frames = None
         self.last = batch.last
         self.size += size
         return size
 
 
 def _size(event: Event) -> int:
-    # What an event weighs beside its text was measured at about 200 bytes.
-    return 200 + (len(event.text) if isinstance(event, Token | Reset) else 0)
+    return _EVENT_BYTES + (getsizeof(event.text) if isinstance(event, Token | Reset) else 0)
 
 
 class MemoryLog:
@@ -92,21 +101,31 @@ class MemoryLog:
         for reader in tuple(self._waiting.get(generation_id, ())):
             reader.close()
 
-    def _add(self, generation_id: str, log: _Log, events: Sequence[Event]) -> None:
-        self._size += log.add(events)
-        if events[-1].terminal:
-            log.closed_at = self._finished[generation_id] = time.monotonic()
-            self._trim()
-        for reader in self._waiting.get(generation_id, ()):
-            reader.wake()
+    def drop(self, generation_id: str) -> None:
+        self.hide(generation_id)
+        if generation_id in self._logs:
+            self._drop(generation_id)
 
-    def _trim(self) -> None:
+    def tidy(self) -> None:
         oldest_kept = time.monotonic() - self._retention_seconds
         for generation_id, finished_at in tuple(self._finished.items()):
             if finished_at > oldest_kept and self._size <= self._total_bytes:
                 return
             if generation_id not in self._waiting:
                 self._drop(generation_id)
+
+    @property
+    def full(self) -> bool:
+        if self._size > self._total_bytes:
+            self.tidy()
+        return self._size > self._total_bytes
+
+    def _add(self, generation_id: str, log: _Log, events: Sequence[Event]) -> None:
+        self._size += log.add(events)
+        if events[-1].terminal:
+            log.closed_at = self._finished[generation_id] = time.monotonic()
+        for reader in self._waiting.get(generation_id, ()):
+            reader.wake()
 
     def _drop(self, generation_id: str) -> None:
         self._size -= self._logs.pop(generation_id).size

@@ -70,7 +70,10 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
             "root": {"handlers": ["stderr"], "level": max(wanted, logging.WARNING)},
             "loggers": {
                 "runnel": {"level": wanted},
-                "uvicorn": {"level": max(wanted, logging.INFO)},
+                # Where uvicorn was started by itself, it has kept its lines from going further up.
+                "uvicorn": {"level": max(wanted, logging.INFO), "propagate": True},
+                # Its lines show queries, which may hold tokens; the doors write lines of their own.
+                "uvicorn.access": {"handlers": [], "propagate": False},
             },
         }
     )

@@ -49,6 +49,8 @@ def main() -> None:
         _die(str(error), 2)
     except RunnelError as error:
         _die(error.message, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _die(message: str, code: int) -> None:

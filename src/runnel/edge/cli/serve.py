@@ -16,6 +16,7 @@ from runnel.edge.app import create_app
 from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up
 from runnel.edge.listening import listen
+from runnel.errors import StartupError
 from runnel.settings import Settings
 
 #: How long connections that are still writing may take after the last answer has ended.
@@ -25,12 +26,15 @@ _CLOSE_SECONDS = 5
 def serve(
     host: Annotated[str | None, typer.Option(help="the address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="the port to listen on")] = None,
+    workers: Annotated[int, typer.Option(help="processes; one is all there is so far")] = 1,
     reload: Annotated[bool, typer.Option("--reload", help="start anew on changes")] = False,  # noqa: FBT002 - typer's form of a switch
 ) -> None:
     """Start the server."""
     for name, value in (("HOST", host), ("PORT", port)):
         if value is not None:
             os.environ[name] = str(value)
+    if workers != 1:
+        raise StartupError("one process is all that can share a SQLite file: --workers 1")
     settings = set_up()
     if reload:
         _serve_reloading(settings)
@@ -91,8 +95,11 @@ class _DrainingServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
 
     async def _drain(self) -> None:
-        await self._server.drain()
-        self.should_exit = True
+        try:
+            await self._server.drain()
+        finally:
+            # A stream that has not ended even so has _CLOSE_SECONDS, then uvicorn cuts it.
+            self.should_exit = True
 
 
 def _url(settings: Settings, port: int) -> str:

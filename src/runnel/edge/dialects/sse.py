@@ -82,6 +82,8 @@ def retry_line() -> bytes:
 
 
 def _encode(dialect: SseDialect, batch: Batch) -> bytes:
+    if batch.frames is None:
+        batch.frames = {}
     frames = batch.frames.get(dialect.key)
     if frames is None:
         frames = batch.frames[dialect.key] = b"".join(

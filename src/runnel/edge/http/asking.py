@@ -11,6 +11,8 @@ from runnel.chat.sessions import session_ref
 from runnel.edge.dialects.sse import Format
 from runnel.errors import Code, RunnelError
 
+#: Of a history that the client brings.
+MOST_MESSAGES: Final = 5000
 _INT64: Final = 2**63
 _MOST_STOPS: Final = 16
 
@@ -57,7 +59,10 @@ class AskBody(BaseModel):
     message: str | None = None
     prompt: str | None = None
     # One fault is enough: to find 300,000 of them takes seconds.
-    messages: Annotated[list[MessageBody], Field(min_length=1, fail_fast=True)] | None = None
+    messages: (
+        Annotated[list[MessageBody], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
+        | None
+    ) = None
     model: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     params: ParamsBody = ParamsBody()
     session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -92,13 +97,15 @@ class AskBody(BaseModel):
 
     def to_ask(self, caller: Identity) -> Ask:
         """Raises RunnelError `invalid_request` for an unfit session name."""
-        history = self.messages[:-1] if self.messages else []
+        history = None
+        if self.messages:
+            history = [Turn(message.role, message.content) for message in self.messages[:-1]]
         question = self.messages[-1].content if self.messages else self.message or self.prompt
         return Ask(
             user_id=caller.user_id,
             text=question or "",
             session=session_ref(self.session_id, caller.username),
-            history=[Turn(message.role, message.content) for message in history],
+            history=history,
             model=self.model,
             params=Params(
                 temperature=self.params.temperature,
