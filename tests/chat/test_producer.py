@@ -2,15 +2,18 @@
 
 import asyncio
 import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from answers import BOUNDS, Chat, read_end, read_to_end
 from runnel.chat.entities import INTERRUPTED, Ending, Generation, Params, Status
 from runnel.chat.ports import LogReader, Piece, Store
-from runnel.chat.producer import Bounds, Producer, aborted, interrupted
+from runnel.chat.producer import Producer, aborted, interrupted
 from runnel.chat.prompt import fit
 from runnel.errors import Code, RunnelError
 from runnel.events import Aborted, End, Failed, Position, Start, Token, Usage
@@ -68,9 +71,7 @@ async def test_an_abort_in_mid_answer_keeps_the_text_and_closes_the_model(chat: 
     service = chat.service()
     asked = await service.ask(chat.question())
     reader = service.attach(asked.id)
-    chat.model.say("half of ")
-    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
-        pass
+    await say_and_read(chat, reader, "half of ")
     await service.abort_all(chat.user_id)
     assert chat.model.closed.is_set()
     stored = await chat.stored(asked)
@@ -110,9 +111,7 @@ async def test_an_end_that_came_first_is_the_one_that_readers_see(chat: Chat) ->
     service = chat.service()
     asked = await service.ask(chat.question())
     reader = service.attach(asked.id)
-    chat.model.say("x")
-    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
-        pass
+    await say_and_read(chat, reader, "x")
     ending = Ending(
         status=Status.INTERRUPTED,
         text="",
@@ -129,15 +128,7 @@ async def test_an_end_that_came_first_is_the_one_that_readers_see(chat: Chat) ->
 
 
 async def test_an_answer_over_its_bound_ends_with_length_at_a_whole_character(chat: Chat) -> None:
-    bounds = Bounds(
-        first_token_seconds=30,
-        idle_seconds=30,
-        total_seconds=30,
-        store_retry_seconds=30,
-        max_bytes=7,
-        max_events=100_000,
-    )
-    service = chat.service(bounds)
+    service = chat.service(replace(BOUNDS, max_bytes=7))
     asked = await service.ask(chat.question())
     chat.model.say("ab", "€€€")
     end = await read_end(service.attach(asked.id))
@@ -152,9 +143,7 @@ async def test_checkpoints_hold_only_what_is_new_and_are_folded_at_the_end(chat:
     asked = await service.ask(chat.question())
     reader = service.attach(asked.id)
     for number, text in enumerate(("one ", "two ", "three"), start=1):
-        chat.model.say(text)
-        while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
-            pass
+        await say_and_read(chat, reader, text)
         await chat.running._checkpoint()
         assert (await chat.stored(asked)).position == Position(1, number)
     assert (await chat.stored(asked)).text == "one two three"
@@ -173,9 +162,7 @@ async def test_what_a_crash_left_running_is_interrupted_with_its_checkpoints(cha
     service = chat.service()
     asked = await service.ask(chat.question())
     reader = service.attach(asked.id)
-    chat.model.say("so far")
-    while not any(isinstance(e, Token) for b in await reader.next() for e in b.events):
-        pass
+    await say_and_read(chat, reader, "so far")
     await chat.running._checkpoint()
     await chat.running.close()
     assert await chat.store.interrupt_left_running() == 1
@@ -257,8 +244,7 @@ async def test_an_answer_is_whole_once_its_finish_reason_has_come(chat: Chat) ->
 
 
 async def test_too_many_small_pieces_end_with_length(chat: Chat) -> None:
-    bounds = replace(BOUNDS, max_events=3)
-    service = chat.service(bounds)
+    service = chat.service(replace(BOUNDS, max_events=3))
     asked = await service.ask(chat.question())
     chat.model.say("a", "b", "c", "d")
     end = await read_end(service.attach(asked.id))
@@ -266,59 +252,31 @@ async def test_too_many_small_pieces_end_with_length(chat: Chat) -> None:
     assert (end.finish_reason, (await chat.stored(asked)).text) == ("length", "abc")
 
 
-async def test_no_terminal_event_is_shown_before_it_is_stored(
-    migrated: Path, tmp_path: Path
-) -> None:
-    shutil.copy(migrated, tmp_path / "away.db")
-    away: list[Away] = []
-
-    def wrap(store: Store) -> Store:
-        away.append(Away(store))
-        return away[0]  # pyright: ignore[reportReturnType] - it passes on what it does not know
-
-    async with Chat(tmp_path / "away.db", store=wrap) as chat:
-        service = chat.service(BOUNDS)
+async def test_no_terminal_event_is_shown_before_it_is_stored(migrated: Path) -> None:
+    async with away_from(migrated) as (chat, away):
+        service = chat.service()
         asked = await service.ask(chat.question())
         reader = service.attach(asked.id)
-        chat.model.say("whole")
+        await say_and_read(chat, reader, "whole")
         chat.model.finish()
-        await away[0].tried.wait()
-        seen = [event for batch in await reader.next() for event in batch.events]
-        while not any(isinstance(event, Token) for event in seen):
-            seen += [event for batch in await reader.next() for event in batch.events]
-        assert not any(event.terminal for event in seen)
-        away[0].back.set()
+        await away.tried.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.next(), 0.1)
+        away.back.set()
         assert isinstance(await read_end(reader), End)
         assert (await chat.stored(asked)).text == "whole"
 
 
-async def test_readers_are_let_go_when_the_end_cannot_be_stored_for_long(
-    migrated: Path, tmp_path: Path
-) -> None:
-    shutil.copy(migrated, tmp_path / "away.db")
-    away: list[Away] = []
-
-    def wrap(store: Store) -> Store:
-        away.append(Away(store))
-        return away[0]  # pyright: ignore[reportReturnType] - it passes on what it does not know
-
-    bounds = Bounds(
-        first_token_seconds=30,
-        idle_seconds=30,
-        total_seconds=30,
-        store_retry_seconds=0,
-        max_bytes=100,
-        max_events=100_000,
-    )
-    async with Chat(tmp_path / "away.db", store=wrap) as chat:
-        service = chat.service(bounds)
+async def test_readers_are_let_go_when_the_end_cannot_be_stored_for_long(migrated: Path) -> None:
+    async with away_from(migrated) as (chat, away):
+        service = chat.service(replace(BOUNDS, store_retry_seconds=0))
         asked = await service.ask(chat.question())
         reader = service.attach(asked.id)
         chat.model.say("whole")
         chat.model.finish()
         while batches := await reader.next():
             assert not batches[-1].events[-1].terminal
-        away[0].back.set()
+        away.back.set()
         # The end is written all the same, as soon as it can be.
         assert isinstance(await read_end(service.attach(asked.id)), End)
 
@@ -380,6 +338,21 @@ class Away:
         if not self.back.is_set():
             raise RunnelError(Code.STORE_UNAVAILABLE, "away")
         return await self._store.finish(generation_id, fence, ending)
+
+
+@asynccontextmanager
+async def away_from(migrated: Path) -> AsyncGenerator[tuple[Chat, Away]]:
+    """A chat core whose database takes no ends, and the switch that brings it back."""
+    away: list[Away] = []
+
+    def wrap(store: Store) -> Store:
+        away.append(Away(store))
+        return cast("Store", away[0])  # it passes on what it does not know
+
+    copy = Path("away.db")  # each test has a folder of its own
+    shutil.copy(migrated, copy)
+    async with Chat(copy, store=wrap) as chat:
+        yield chat, away[0]
 
 
 async def _rows(chat: Chat, sql: str) -> list[str]:

@@ -34,6 +34,12 @@ def http(serve: Serve) -> Iterator[Callable[..., httpx.Client]]:
         client.close()
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_monitors_may_ask_with_head(house: House, path: str) -> None:
+    answer = house.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_the_root_leads_to_the_docs(house: House) -> None:
     answer = house.http.get("/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")

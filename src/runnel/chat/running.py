@@ -80,6 +80,8 @@ class Running:
         self._closing = True
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_seconds
+        if self._producers and grace_seconds:
+            _log.info("drain.waits", answers=len(self._producers), grace_seconds=grace_seconds)
         # A question that came in just before still begins its answer.
         while self._tasks and (left := until - loop.time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)

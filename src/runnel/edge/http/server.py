@@ -29,6 +29,8 @@ async def root(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
 
 
+# Monitors ask with HEAD as well.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_class=Response, responses=shaped(HealthShape))
 async def healthz() -> Response:
     """The process is alive."""
@@ -36,6 +38,7 @@ async def healthz() -> Response:
     return JsonResponse(shown)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_class=Response,
