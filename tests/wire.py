@@ -1,10 +1,10 @@
-"""What the tests of the HTTP doors share: problems, the database file, and tokens that are forged."""
+"""What the tests of the HTTP doors share: problems, open streams, the database file, and forged tokens."""
 
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from provider import Provider
 from serving import LiveServer, Signed
 
 NOBODYS_ID: Final = "01890000-0000-7000-8000-000000000000"
+END_SECONDS: Final = 5
+PRODUCTION_SECRET: Final = "a secret of production, long enough to sign"
 Serve = Callable[..., LiveServer]
 _MEMBERS: Final = {"type", "title", "status", "detail", "code", "request_id"}
 
@@ -122,3 +124,29 @@ def forged(
 
 def now() -> int:
     return int(time.time())
+
+
+class OpenStream:
+    """A stream of `chat/gated`, read up to its first token."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        assert response.status_code == 200, response.read()
+        self.generation_id: str = response.headers["x-generation-id"]
+        self._lines = response.iter_lines()
+        self.read: list[str] = []
+        while self.read[-1:] != ["data: first"]:
+            self.read.append(next(self._lines))
+
+    def to_the_end(self) -> list[str]:
+        self.read += self._lines
+        return self.read
+
+
+@contextmanager
+def streaming(house: House, token: str, **members: Any) -> Generator[OpenStream]:
+    body = {"message": "hi", "model": "chat/gated", **members}
+    with (
+        httpx.Client(base_url=house.server.url, timeout=END_SECONDS) as http,
+        http.stream("POST", "/api/generate", json=body, headers=bearer(token)) as response,
+    ):
+        yield OpenStream(response)

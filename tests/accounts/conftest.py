@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from stand_ins import SECRET, CountingPasswords, StandingClock
+from stand_ins import PASSWORD, SECRET, CountingPasswords, StandingClock
 
 from runnel.accounts.administration import Administration
+from runnel.accounts.entities import User
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords
 from runnel.accounts.ports import AccountStore
@@ -66,3 +67,16 @@ def administration(
     store: AccountStore, passwords: Passwords, logins: Logins, clock: StandingClock
 ) -> Administration:
     return Administration(store, passwords, logins, clock=clock)
+
+
+@pytest.fixture
+def open_accounts(
+    store: AccountStore, passwords: Passwords, logins: Logins, clock: StandingClock
+) -> Accounts:
+    """Accounts that let people in without credentials, and nobody register."""
+    return Accounts(store, passwords, logins, registration_open=False, anonymous=True, clock=clock)
+
+
+@pytest.fixture
+async def ada(accounts: Accounts) -> User:
+    return await accounts.register("Ada", PASSWORD)

@@ -1,12 +1,22 @@
-"""What the tests of accounts put in place of time and of costly hashes."""
+"""What the tests of accounts share: stand-ins for time and costly hashes, and what is asked over and over."""
 
 import threading
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from sqlalchemy import func, select
+
+from runnel.accounts.entities import Identity
 from runnel.accounts.passwords import Passwords
+from runnel.accounts.service import Accounts
+from runnel.accounts.tokens import refused
+from runnel.errors import Code, RunnelError
+from runnel.store.engine import Database
 
 SECRET = "a secret of the tests, long enough to sign"
+PASSWORD = "correct horse battery"
 
 
 @dataclass
@@ -45,3 +55,26 @@ class CountingPasswords(Passwords):
     def worked(self) -> int:
         """How many times the hasher did."""
         return len(self.threads)
+
+
+async def fails(work: Awaitable[object], code: Code, field: str | None = None) -> str:
+    """Asserts that it fails so; the message."""
+    with pytest.raises(RunnelError) as caught:
+        await work
+    assert (caught.value.code, caught.value.field) == (code, field)
+    return caught.value.message
+
+
+async def is_refused(accounts: Accounts, credential: str) -> bool:
+    message = await fails(accounts.authenticate(credential), Code.UNAUTHORIZED)
+    return message == refused().message
+
+
+async def signed_in(accounts: Accounts, username: str = "Ada") -> Identity:
+    pair = await accounts.login(username, PASSWORD)
+    return await accounts.authenticate(pair.access_token)
+
+
+async def count(database: Database, table: type[object]) -> int:
+    async with database.read() as connection:
+        return (await connection.scalar(select(func.count()).select_from(table))) or 0
