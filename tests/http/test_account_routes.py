@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from provider import Answer, Provider
 from serving import Signed
 from wire import (
     NOBODYS_ID,
@@ -11,6 +12,7 @@ from wire import (
     bearer,
     cells,
     claims_of,
+    models_of,
     problem,
     streaming,
 )
@@ -119,10 +121,17 @@ def test_deleting_the_own_account_aborts_what_runs_and_leaves_nothing(
     assert house.server.user(ada.username).token  # the name is free again
 
 
-def test_the_last_admin_stays_and_so_does_what_it_has(serve: Serve) -> None:
-    server = serve()
-    administration = server.server.administration
-    token = server.call(administration.issue_token("admin"))
-    with httpx.Client(base_url=server.url) as http:
-        problem(http.delete("/me", headers=bearer(token)), 409, "conflict")
-        assert http.get("/me", headers=bearer(token)).json()["role"] == "admin"
+def test_the_last_admin_stays_and_so_does_what_it_has(serve: Serve, provider: Provider) -> None:
+    provider.answer("gated", Answer(pieces=("first", " second"), gate_after=1))
+    server = serve(models=models_of(provider))
+    token = server.call(server.server.administration.issue_token("admin"))
+    with httpx.Client(base_url=server.url, headers=bearer(token), timeout=30) as http:
+        body = {"prompt": "hi", "model": "chat/gated", "format": "events"}
+        with http.stream("POST", "/api/generate", json=body) as stream:
+            lines = stream.iter_lines()
+            while next(lines) != "event: token":
+                pass
+            problem(http.delete("/me"), 409, "conflict")
+            provider.release()
+            assert "event: end" in list(lines)  # and not aborted
+        assert http.get("/me").json()["role"] == "admin"

@@ -62,3 +62,10 @@ def test_logout_ends_both_tokens_at_once(house: House, ada: Signed, which: str) 
         answer = house.http.post("/refresh", json={"refresh_token": pair[which]})
     problem(answer, 401, "unauthorized")
     assert house.http.get("/me", headers=ada.headers).status_code == 200
+
+
+def test_a_form_that_cannot_be_read_is_an_invalid_request(house: House) -> None:
+    answer = house.http.post(
+        "/token", content=b"x", headers={"Content-Type": "multipart/form-data"}
+    )
+    problem(answer, 422, "invalid_request")

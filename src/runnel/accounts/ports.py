@@ -60,6 +60,10 @@ class UserStore(Protocol):
 
     async def enable_user(self, user_id: str) -> None: ...
 
+    async def refuse_last_admin(self, user_id: str) -> None:
+        """Raises RunnelError `conflict` for the last enabled admin."""
+        ...
+
     async def delete_user(self, user_id: str) -> None:
         """Removes the account and all that hangs on it.
 

@@ -111,8 +111,8 @@ class Accounts:
         if not await self._store.change_password(account, new_hash, self._clock()):
             raise RunnelError(Code.CONFLICT, "The password was changed meanwhile. Log in again.")
 
-    async def delete(self, user_id: str) -> None:
-        """Removes an account and all its data; whoever calls has aborted what runs in it.
+    async def refuse_undeletable(self, user_id: str) -> None:
+        """To be asked before what runs in an account is aborted for its deletion.
 
         Raises `not_found`; `forbidden` for the guest, `conflict` for the last enabled admin.
         """
@@ -120,6 +120,14 @@ class Accounts:
         if account is None:
             raise RunnelError(Code.NOT_FOUND, "There is no such account.")
         _refuse_guest(account.user.username)
+        await self._store.refuse_last_admin(user_id)
+
+    async def delete(self, user_id: str) -> None:
+        """Removes an account and all its data; whoever calls has aborted what runs in it.
+
+        Raises as `refuse_undeletable`.
+        """
+        await self.refuse_undeletable(user_id)
         await self._store.delete_user(user_id)
 
     async def create_key(self, identity: Identity, name: str) -> tuple[ApiKey, str]:

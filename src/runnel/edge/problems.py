@@ -148,7 +148,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     # 400 is the framework's word for a form that it cannot read.
     status = 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004 - as said
     code, title = _BY_STATUS.get(status, ("http_error", error.detail))
-    return problem(request, error.status_code, code, title, error.detail, headers=error.headers)
+    return problem(request, status, code, title, error.detail, headers=error.headers)
 
 
 async def _unforeseen(request: Request, _error: Exception) -> Response:

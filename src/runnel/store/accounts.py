@@ -59,6 +59,10 @@ class SqlAccountStore:
         async with self._database.write() as connection:
             await users.enable(connection, user_id)
 
+    async def refuse_last_admin(self, user_id: str) -> None:
+        async with self._database.read() as connection:
+            await users.refuse_last_admin(connection, user_id)
+
     async def delete_user(self, user_id: str) -> None:
         async with self._database.write() as connection:
             await users.remove(connection, user_id)

@@ -79,7 +79,7 @@ async def replace_password(
 
 
 async def disable(connection: AsyncConnection, user_id: str, moment: datetime) -> None:
-    await _refuse_last_admin(connection, user_id)
+    await refuse_last_admin(connection, user_id)
     await connection.execute(
         update(UserRow)
         .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
@@ -92,11 +92,12 @@ async def enable(connection: AsyncConnection, user_id: str) -> None:
 
 
 async def remove(connection: AsyncConnection, user_id: str) -> None:
-    await _refuse_last_admin(connection, user_id)
+    await refuse_last_admin(connection, user_id)
     await connection.execute(delete(UserRow).where(UserRow.id == user_id))
 
 
-async def _refuse_last_admin(connection: AsyncConnection, user_id: str) -> None:
+async def refuse_last_admin(connection: AsyncConnection, user_id: str) -> None:
+    """Raises RunnelError `conflict` if the user is the last enabled admin."""
     # Locked in one order: of two admins that remove each other at once, one is refused.
     admins = await connection.scalars(
         select(UserRow.id)

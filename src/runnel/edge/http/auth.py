@@ -14,7 +14,6 @@ from runnel.edge.json import JsonResponse
 from runnel.edge.limits import caller_key
 from runnel.edge.parts import parts_of
 from runnel.edge.route import PublicRoute, UserRoute
-from runnel.errors import Code, RunnelError
 
 # Longer than any name or password may be: those answer 401 or 422 by themselves.
 Short = Annotated[str, Field(max_length=4096)]
@@ -116,8 +115,7 @@ async def change_password(
 @own.delete("/me", response_class=Response, status_code=204)
 async def delete_me(parts: AppParts, caller: Caller) -> Response:
     """Deletes the own account with all its data; what runs is aborted first."""
-    if caller.guest:  # before anything is aborted: the others' answers are the guest's too
-        raise RunnelError(Code.FORBIDDEN, "The guest's account cannot be deleted.")
+    await parts.accounts.refuse_undeletable(caller.user_id)
     await parts.chat.abort_all(caller.user_id)
     await parts.accounts.delete(caller.user_id)
     return Response(status_code=204)
