@@ -1,4 +1,4 @@
-"""What the server tells whoever starts it; the only place where a made-up password is shown."""
+"""What the server tells whoever starts it; the one place that shows the first admin's password."""
 
 import sys
 from pathlib import Path
