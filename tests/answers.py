@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Self
 
 from runnel.accounts.passwords import random_password
+from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
+from runnel.chat.following import Follower, Followers
 from runnel.chat.ports import ListedModel, LogReader, Model, Piece, Store
 from runnel.chat.producer import Bounds
+from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
 from runnel.events import Event, Terminal
@@ -25,6 +28,7 @@ BOUNDS = Bounds(
     store_retry_seconds=30,
     max_bytes=1_000_000,
     max_events=100_000,
+    retries=Retries(0, 1),
 )
 
 
@@ -77,6 +81,28 @@ class OneModel:
         return ()
 
 
+class Observed:
+    """Implements chat.ports.Observer: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.generations: list[Generation] = []
+        self.resumes = 0
+        self.resets: list[str] = []
+        self.retries: list[str] = []
+
+    def ended(self, generation: Generation) -> None:
+        self.generations.append(generation)
+
+    def resumed(self) -> None:
+        self.resumes += 1
+
+    def reset(self, reason: str) -> None:
+        self.resets.append(reason)
+
+    def retried(self, code: str) -> None:
+        self.retries.append(code)
+
+
 class Chat:
     """A chat core over a database file, with one user."""
 
@@ -86,9 +112,11 @@ class Chat:
         self.database = Database(f"sqlite+aiosqlite:///{file}", pool_size=5, timeout_seconds=5)
         self.store = store(ChatStore(self.database, history_max_messages=100))
         self.log = MemoryLog(retention_seconds=60, total_bytes=10**9, page_bytes=10**6)
-        self.running = Running(self.store, self.log, checkpoint_seconds=3600)
         self.model = ToldModel()
-        self.ended: list[Generation] = []
+        self.observed = Observed()
+        audiences = Audiences(grace_seconds=5)
+        self.followers = Followers(self.store, audiences, self.observed, silence_seconds=3600)
+        self.running = Running(self.store, self.log, audiences, checkpoint_seconds=3600)
         self.user_id = ""
 
     def service(self, bounds: Bounds = BOUNDS) -> ChatService:
@@ -98,14 +126,16 @@ class Chat:
             store=self.store,
             log=self.log,
             running=self.running,
+            followers=self.followers,
             rules=AskRules(
                 max_message_length=100,
                 history_max_tokens=10_000,
                 system_prompt=None,
                 temperature=None,
+                abort_wait_seconds=10,
             ),
             bounds=bounds,
-            on_end=self.ended.append,
+            observer=self.observed,
         )
 
     async def __aenter__(self) -> Self:
@@ -123,13 +153,20 @@ class Chat:
     def question(self, text: str = "why?", session: str | None = None) -> Ask:
         return Ask(user_id=self.user_id, text=text, session=SessionRef(name=session))
 
+    @property
+    def ended(self) -> list[Generation]:
+        return self.observed.generations
+
+    async def follow(self, asked: Generation) -> Follower:
+        return await self.service().follow(asked)
+
     async def stored(self, generation: Generation) -> Generation:
         found = await self.store.generation(self.user_id, generation.id)
         assert found is not None
         return found
 
 
-async def read_to_end(reader: LogReader) -> list[Event]:
+async def read_to_end(reader: LogReader | Follower) -> list[Event]:
     """All events up to the terminal one."""
     events: list[Event] = []
     while batches := await reader.next():
@@ -139,7 +176,7 @@ async def read_to_end(reader: LogReader) -> list[Event]:
     return events
 
 
-async def read_end(reader: LogReader) -> Terminal:
+async def read_end(reader: LogReader | Follower) -> Terminal:
     """The terminal event."""
     last = (await read_to_end(reader))[-1]
     assert last.type in ("end", "aborted", "failed")

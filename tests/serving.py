@@ -154,6 +154,7 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
         "demo_tokens_per_second": 2000,
         "checkpoint_seconds": 0.05,
         "revocation_check_seconds": 0.1,
+        "upstream_retries": 0,
         "rate_limit_messages_per_minute": 10_000,
         "login_attempts_per_minute": 10_000,
         "login_attempts_per_minute_per_address": 10_000,

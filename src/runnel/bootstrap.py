@@ -13,10 +13,13 @@ from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords, weakness
 from runnel.accounts.secret import kept_secret
 from runnel.accounts.service import Accounts
+from runnel.accounts.tickets import Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
-from runnel.chat.entities import Generation
+from runnel.chat.audiences import Audiences
+from runnel.chat.following import Followers
 from runnel.chat.producer import Bounds
+from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
 from runnel.edge.limits import Limiter, WindowMemory, Windows
@@ -68,31 +71,32 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             settings.admin_username, _reveal(settings.admin_password)
         )
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
-        await store.interrupt_left_running()
+        metrics = Metrics()
+        metrics.interrupted("crash", await store.interrupt_left_running())
         log = MemoryLog(
             retention_seconds=settings.stream_retention_seconds,
             total_bytes=settings.log_total_bytes,
             page_bytes=settings.read_page_bytes,
         )
-        running = Running(store, log, checkpoint_seconds=settings.checkpoint_seconds)
+        audiences = Audiences(grace_seconds=settings.disconnect_grace_seconds)
+        followers = Followers(store, audiences, metrics, silence_seconds=settings.heartbeat_seconds)
+        running = Running(store, log, audiences, checkpoint_seconds=settings.checkpoint_seconds)
+        metrics.gauge("running_generations", "Answers being made.", lambda: len(running))
+        metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(followers))
+        metrics.gauge("log_bytes", "What the stream logs hold.", lambda: log.size)
         stack.push_async_callback(running.close)
         catalog = load_catalog(_catalog_config(settings))
         stack.push_async_callback(catalog.close)
-        metrics = Metrics()
-
-        def count_end(generation: Generation) -> None:
-            failure = generation.failure
-            metrics.generation_ended(generation.status, failure and failure.code)
-
         chat = ChatService(
             owner=new_id(),
             catalog=catalog,
             store=store,
             log=log,
             running=running,
+            followers=followers,
             rules=_rules(settings),
             bounds=_bounds(settings),
-            on_end=count_end,
+            observer=metrics,
         )
         watch = Watch(
             who.store,
@@ -104,6 +108,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             settings=settings,
             chat=chat,
             accounts=who.accounts,
+            tickets=who.tickets,
             watch=watch,
             catalog=catalog,
             limiter=Limiter(
@@ -113,7 +118,9 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             metrics=metrics,
             checks={"database": database.check, "chat": chat.check},
         )
-        await stack.enter_async_context(_background(running.watch(), watch.run()))
+        await stack.enter_async_context(
+            _background(running.watch(), followers.watch(), watch.run())
+        )
         # Last in, first out: whatever still runs is ended while everything else is there.
         stack.push_async_callback(chat.drain, 0)
         yield Server(parts, who.administration, password)
@@ -174,6 +181,7 @@ async def _check_opens(database: Database) -> None:
 class _AccountParts:
     store: SqlAccountStore
     accounts: Accounts
+    tickets: Tickets
     administration: Administration
 
 
@@ -181,9 +189,10 @@ class _AccountParts:
 async def _accounts(settings: Settings, database: Database) -> AsyncGenerator[_AccountParts]:
     store = SqlAccountStore(database)
     passwords = Passwords()
+    tokens = Tokens(_jwt_secret(settings), clock=now)
     logins = Logins(
         store,
-        Tokens(_jwt_secret(settings), clock=now),
+        tokens,
         access_minutes=settings.access_token_minutes,
         refresh_days=settings.refresh_token_days,
         clock=now,
@@ -196,8 +205,10 @@ async def _accounts(settings: Settings, database: Database) -> AsyncGenerator[_A
         anonymous=settings.anonymous_access,
         clock=now,
     )
+    tickets = Tickets(accounts, tokens, seconds=settings.ticket_seconds, clock=now)
+    administration = Administration(store, passwords, logins, clock=now)
     try:
-        yield _AccountParts(store, accounts, Administration(store, passwords, logins, clock=now))
+        yield _AccountParts(store, accounts, tickets, administration)
     finally:
         passwords.close()
 
@@ -251,6 +262,7 @@ def _rules(settings: Settings) -> AskRules:
         history_max_tokens=settings.history_max_tokens,
         system_prompt=settings.system_prompt,
         temperature=settings.temperature,
+        abort_wait_seconds=settings.abort_wait_seconds,
     )
 
 
@@ -262,4 +274,5 @@ def _bounds(settings: Settings) -> Bounds:
         store_retry_seconds=settings.store_retry_seconds,
         max_bytes=settings.generation_max_bytes,
         max_events=settings.generation_max_events,
+        retries=Retries(settings.upstream_retries, settings.upstream_retry_seconds),
     )

@@ -15,6 +15,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     BUSY = "busy"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     SESSION_CLOSED = "session_closed"
     CONFLICT = "conflict"
     MESSAGE_TOO_LONG = "message_too_long"

@@ -1,7 +1,7 @@
 """The events of one answer and where they stand. Frozen values; no event knows a wire format."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, Self
 
@@ -68,7 +68,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Begins an epoch after the first: `text` is the whole text so far."""
+    """`text` is the whole text so far. Begins an epoch after the first; or stands in, for one
+    reader, for all that it cannot be given piece by piece, at the position of the last of it.
+    """
 
     type: ClassVar = "reset"
     terminal: ClassVar = False
@@ -114,6 +116,17 @@ class Failed:
 
 Event = Start | Token | Reset | End | Aborted | Failed
 Terminal = End | Aborted | Failed
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """The whole text that events, read in their order, amount to."""
+    text: list[str] = []
+    for event in events:
+        if isinstance(event, Reset):
+            text = [event.text]
+        elif isinstance(event, Token):
+            text.append(event.text)
+    return "".join(text)
 
 
 @dataclass(slots=True, eq=False)

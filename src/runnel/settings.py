@@ -89,6 +89,7 @@ class AccountSettings(BaseSettings):
     admin_password: SecretStr | None = None
     registration: Literal["closed", "open"] = "closed"
     anonymous_access: bool = False
+    ticket_seconds: Count = 3600
     revocation_check_seconds: Seconds = 2
 
     @field_validator("jwt_secret")
@@ -133,6 +134,10 @@ class StreamSettings(BaseSettings):
     first_token_timeout_seconds: Seconds = 60
     idle_timeout_seconds: Seconds = 60
     generation_timeout_seconds: Seconds = 900
+    upstream_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    upstream_retry_seconds: Seconds = 4
+    abort_wait_seconds: Seconds = 2
+    disconnect_grace_seconds: Seconds = 5
     send_timeout_seconds: Seconds = 30
     checkpoint_seconds: Seconds = 1
     stream_retention_seconds: Seconds = 3600

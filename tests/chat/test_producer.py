@@ -24,7 +24,7 @@ async def test_the_stored_text_is_what_the_tokens_were(chat: Chat) -> None:
     asked = await service.ask(chat.question())
     chat.model.say("Hel", "lo\r", "\nyou", "\0")
     chat.model.finish()
-    events = await read_to_end(service.attach(asked.id))
+    events = await read_to_end(await service.follow(asked))
     assert isinstance(events[0], Start)
     text = "".join(event.text for event in events if isinstance(event, Token))
     stored = await chat.stored(asked)
@@ -41,7 +41,7 @@ async def test_what_the_cleaner_held_back_comes_before_the_end(chat: Chat) -> No
     asked = await service.ask(chat.question())
     chat.model.say("a\r")
     chat.model.finish()
-    events = await read_to_end(service.attach(asked.id))
+    events = await read_to_end(await service.follow(asked))
     assert [event.text for event in events if isinstance(event, Token)] == ["a", "\n"]
     assert (await chat.stored(asked)).text == "a\n"
 
@@ -53,7 +53,7 @@ async def test_usage_that_comes_after_the_finish_reason_counts(chat: Chat) -> No
     chat.model.told.put_nowait([Piece(finish_reason="length")])
     chat.model.told.put_nowait([Piece(usage=Usage(3, 1, "provider"))])
     chat.model.told.put_nowait(None)
-    end = await read_end(service.attach(asked.id))
+    end = await read_end(await service.follow(asked))
     assert isinstance(end, End)
     assert (end.finish_reason, end.usage) == ("length", Usage(3, 1, "provider"))
 
@@ -62,7 +62,7 @@ async def test_an_abort_before_the_model_is_asked_holds(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
     await service.abort_all(chat.user_id)
-    end = await read_end(service.attach(asked.id))
+    end = await read_end(await service.follow(asked))
     assert isinstance(end, Aborted)
     assert (await chat.stored(asked)).status is Status.ABORTED
 
@@ -70,7 +70,7 @@ async def test_an_abort_before_the_model_is_asked_holds(chat: Chat) -> None:
 async def test_an_abort_in_mid_answer_keeps_the_text_and_closes_the_model(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     await say_and_read(chat, reader, "half of ")
     await service.abort_all(chat.user_id)
     assert chat.model.closed.is_set()
@@ -84,7 +84,7 @@ async def test_an_abort_in_mid_answer_keeps_the_text_and_closes_the_model(chat: 
 async def test_of_abort_and_completion_one_wins_for_everybody(chat: Chat, round_: int) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     chat.model.say("x")
     chat.model.finish()
     for _ in range(round_):
@@ -101,7 +101,7 @@ async def test_what_a_model_raises_of_its_own_fails_the_answer(chat: Chat) -> No
     asked = await service.ask(chat.question())
     chat.model.say("x")
     chat.model.told.put_nowait(TimeoutError("not ours"))
-    end = await read_end(service.attach(asked.id))
+    end = await read_end(await service.follow(asked))
     assert isinstance(end, Failed)
     assert end.code == Code.UPSTREAM_ERROR
     assert "not ours" not in end.message
@@ -110,7 +110,7 @@ async def test_what_a_model_raises_of_its_own_fails_the_answer(chat: Chat) -> No
 async def test_an_end_that_came_first_is_the_one_that_readers_see(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     await say_and_read(chat, reader, "x")
     ending = Ending(
         status=Status.INTERRUPTED,
@@ -131,7 +131,7 @@ async def test_an_answer_over_its_bound_ends_with_length_at_a_whole_character(ch
     service = chat.service(replace(BOUNDS, max_bytes=7))
     asked = await service.ask(chat.question())
     chat.model.say("ab", "€€€")
-    end = await read_end(service.attach(asked.id))
+    end = await read_end(await service.follow(asked))
     assert isinstance(end, End)
     assert end.finish_reason == "length"
     assert (await chat.stored(asked)).text == "ab€"
@@ -141,7 +141,7 @@ async def test_an_answer_over_its_bound_ends_with_length_at_a_whole_character(ch
 async def test_checkpoints_hold_only_what_is_new_and_are_folded_at_the_end(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     for number, text in enumerate(("one ", "two ", "three"), start=1):
         await say_and_read(chat, reader, text)
         await chat.running._checkpoint()
@@ -161,7 +161,7 @@ async def test_checkpoints_hold_only_what_is_new_and_are_folded_at_the_end(chat:
 async def test_what_a_crash_left_running_is_interrupted_with_its_checkpoints(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     await say_and_read(chat, reader, "so far")
     await chat.running._checkpoint()
     await chat.running.close()
@@ -176,7 +176,7 @@ async def test_what_a_crash_left_running_is_interrupted_with_its_checkpoints(cha
 async def test_a_deleted_user_leaves_no_reader_waiting(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     chat.model.say("x")
     await reader.next()
     await _rows(chat, "DELETE FROM users RETURNING id")
@@ -189,7 +189,7 @@ async def test_a_deleted_user_leaves_no_reader_waiting(chat: Chat) -> None:
 async def test_a_checkpoint_whose_commit_was_not_heard_of_is_not_doubled(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     await say_and_read(chat, reader, "a")
     (producer,) = chat.running._producers.values()
     unheard = producer.unsaved()
@@ -212,7 +212,7 @@ async def test_a_generation_that_went_away_before_it_began_leaves_no_reader(chat
         store=chat.store,
         log=chat.log,
         bounds=BOUNDS,
-        on_end=chat.ended.append,
+        observer=chat.observed,
     )
     reader = chat.log.read(begun.generation.id)
     chat.running.start(producer)
@@ -222,7 +222,7 @@ async def test_a_generation_that_went_away_before_it_began_leaves_no_reader(chat
 async def test_an_end_that_no_column_takes_still_ends_the_generation(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
-    reader = service.attach(asked.id)
+    reader = await service.follow(asked)
     chat.model.say("x")
     chat.model.told.put_nowait([Piece(usage=Usage(10**30, 1, "provider"), finish_reason="stop")])
     chat.model.told.put_nowait(None)
@@ -239,7 +239,7 @@ async def test_an_answer_is_whole_once_its_finish_reason_has_come(chat: Chat) ->
     chat.model.say("whole")
     chat.model.told.put_nowait([Piece(finish_reason="stop")])
     chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
-    assert isinstance(await read_end(service.attach(asked.id)), End)
+    assert isinstance(await read_end(await service.follow(asked)), End)
     assert (await chat.stored(asked)).status is Status.COMPLETED
 
 
@@ -247,7 +247,7 @@ async def test_too_many_small_pieces_end_with_length(chat: Chat) -> None:
     service = chat.service(replace(BOUNDS, max_events=3))
     asked = await service.ask(chat.question())
     chat.model.say("a", "b", "c", "d")
-    end = await read_end(service.attach(asked.id))
+    end = await read_end(await service.follow(asked))
     assert isinstance(end, End)
     assert (end.finish_reason, (await chat.stored(asked)).text) == ("length", "abc")
 
@@ -256,7 +256,7 @@ async def test_no_terminal_event_is_shown_before_it_is_stored(migrated: Path) ->
     async with away_from(migrated) as (chat, away):
         service = chat.service()
         asked = await service.ask(chat.question())
-        reader = service.attach(asked.id)
+        reader = await service.follow(asked)
         await say_and_read(chat, reader, "whole")
         chat.model.finish()
         await away.tried.wait()
@@ -271,14 +271,14 @@ async def test_readers_are_let_go_when_the_end_cannot_be_stored_for_long(migrate
     async with away_from(migrated) as (chat, away):
         service = chat.service(replace(BOUNDS, store_retry_seconds=0))
         asked = await service.ask(chat.question())
-        reader = service.attach(asked.id)
+        reader = await service.follow(asked)
         chat.model.say("whole")
         chat.model.finish()
         while batches := await reader.next():
             assert not batches[-1].events[-1].terminal
         away.back.set()
         # The end is written all the same, as soon as it can be.
-        assert isinstance(await read_end(service.attach(asked.id)), End)
+        assert isinstance(await read_end(await service.follow(asked)), End)
 
 
 async def test_a_drain_gives_the_grace_then_interrupts_and_takes_no_more(chat: Chat) -> None:
@@ -286,10 +286,10 @@ async def test_a_drain_gives_the_grace_then_interrupts_and_takes_no_more(chat: C
     quick = await service.ask(chat.question(session="quick"))
     chat.model.say("done")
     chat.model.finish()
-    await read_end(service.attach(quick.id))
+    await read_end(await service.follow(quick))
     slow = await service.ask(chat.question(session="slow"))
     await service.drain(0)
-    end = await read_end(service.attach(slow.id))
+    end = await read_end(await service.follow(slow))
     assert isinstance(end, Failed)
     assert (end.code, end.retryable) == (Code.INTERRUPTED, True)
     with pytest.raises(RunnelError) as refused:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from serving import Signed
-from wire import NOBODYS_ID, House, bearer, problem, query, refused_field
+from wire import NOBODYS_ID, House, problem, query, refused_field
 
 DOORS: Final = ("/chat", "/api/generate")
 USER: Final = {"role": "user", "content": "hi"}
@@ -41,9 +41,6 @@ UNKNOWN: Final[list[tuple[dict[str, Any], str, str]]] = [
     ({"params": {"n": 2}}, "params.n", "is not a field"),
     ({"params": {"params": {}}}, "params.params", "is not a field"),
     ({"attachments": []}, "attachments", "not supported"),
-    ({"background": True}, "background", "not supported"),
-    ({"on_disconnect": "abort"}, "on_disconnect", "not supported"),
-    ({"client_message_id": "x"}, "client_message_id", "not supported"),
     ({"Message": "hi"}, "Message", "is not a field"),
     ({"": 1}, "", "is not a field"),
     ({"a.b": 1}, "a.b", "is not a field"),
@@ -87,15 +84,6 @@ def test_every_unknown_field_is_named_at_once(house: House, somebody: Signed) ->
     answer = post(house, somebody, {"message": "hi", "x": 1, "y": 1, "params": {"z": 1}})
     errors = problem(answer, 422, "invalid_request", more={"errors"})["errors"]
     assert {error["field"] for error in errors} == {"x", "y", "params.z"}
-
-
-@pytest.mark.parametrize("path", DOORS)
-def test_an_idempotency_key_is_refused_until_it_is_kept(
-    house: House, somebody: Signed, path: str
-) -> None:
-    headers = bearer(somebody.token) | {"Idempotency-Key": "x"}
-    answer = house.http.post(path, json={"message": "hi"}, headers=headers)
-    assert "not supported" in refused_field(answer, "Idempotency-Key")
 
 
 OUT_OF_RANGE: Final[list[tuple[str, Any]]] = [

@@ -57,6 +57,7 @@ def served(folder: Path, provider: Provider, environment: str) -> Generator[Serv
     (folder / "models.json").write_text(json.dumps(models))
     settings = {
         "PORT": "0",
+        "UPSTREAM_RETRIES": "0",
         "ENVIRONMENT": environment,
         "DATA_DIR": str(folder / "data"),
         "MODELS_FILE": str(folder / "models.json"),

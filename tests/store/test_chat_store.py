@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from answers import Chat
 from runnel.chat.entities import Ask, Ending, SessionRef, Status, Turn
-from runnel.chat.ports import Begun, Checkpoint, StaleFence
+from runnel.chat.ports import Begun, Checkpoint, Epoch, StaleFence
 from runnel.errors import Code, RunnelError
 from runnel.events import Position, Usage
 from runnel.store.accounts import SqlAccountStore
@@ -64,7 +64,7 @@ async def test_the_constraint_refuses_what_a_look_before_the_write_would_miss(ch
                 "INSERT INTO generations SELECT 'other', user_id, session_id, user_message_id,"
                 " user_message_id, model, provider, provider_model, params, 'queued', owner, 1,"
                 " NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, created_at,"
-                " NULL, NULL FROM generations"
+                " NULL, NULL, NULL, NULL, NULL FROM generations"
             )
 
 
@@ -157,8 +157,8 @@ async def test_an_older_fence_ends_checkpoints_and_begins_nothing(chat: Chat) ->
 
 async def test_each_epoch_is_higher_and_an_ended_answer_begins_none(chat: Chat) -> None:
     generation = (await ask(chat)).generation
-    assert await chat.store.begin_epoch(generation.id, 1, 5) == 1
-    assert await chat.store.begin_epoch(generation.id, 1, 5) == 2
+    assert await chat.store.begin_epoch(generation.id, 1, 5) == Epoch(1, abort_requested=False)
+    assert await chat.store.begin_epoch(generation.id, 1, 5) == Epoch(2, abort_requested=False)
     await chat.store.finish(generation.id, 1, completed("x"))
     with pytest.raises(StaleFence):
         await chat.store.begin_epoch(generation.id, 1, 5)

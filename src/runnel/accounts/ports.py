@@ -168,5 +168,13 @@ class RevocationStore(Protocol):
         ...
 
 
-class AccountStore(UserStore, LoginStore, KeyStore, RevocationStore, Protocol):
+class HolderStore(Protocol):
+    """What tickets are checked against."""
+
+    async def user_behind(self, login_id: str, moment: datetime) -> User | None:
+        """Whose login or API key it is; None if that does not hold any more, nor the user."""
+        ...
+
+
+class AccountStore(UserStore, LoginStore, KeyStore, RevocationStore, HolderStore, Protocol):
     """All of it, as one adapter offers it."""

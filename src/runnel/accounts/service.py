@@ -53,6 +53,22 @@ class Accounts:
             return await self._holder_of_key(credential)
         return await self._logins.identify(credential)
 
+    async def holder(self, user_id: str, login_id: str | None) -> Identity:
+        """Who something was given to that an identity with this login asked for.
+
+        Raises `unauthorized` if that login or API key does not hold any more, nor their user.
+        """
+        if login_id is None:
+            user = await self._guest()
+        else:
+            found = await self._store.user_behind(login_id, self._clock())
+            if found is None:
+                raise refused()
+            user = Identity(found.id, found.username, found.role, login_id)
+        if user.user_id != user_id:
+            raise refused()
+        return user
+
     async def login(self, username: str, password: str) -> TokenPair:
         """A new login. Raises `unauthorized`, the same and for the same work whatever is wrong."""
         account = None

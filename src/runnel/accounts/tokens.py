@@ -16,7 +16,7 @@ from jose.exceptions import JOSEError
 
 from runnel.errors import Code, RunnelError, StartupError
 
-TokenType = Literal["access", "refresh"]
+TokenType = Literal["access", "refresh", "ticket"]
 
 LEAST_SECRET_BYTES: Final = 32
 MOST_TOKEN_CHARACTERS: Final = 8192
@@ -31,7 +31,10 @@ _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AE
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says. Times are whole seconds since 1970; `login_id` is its family."""
+    """What a token says. Times are whole seconds since 1970; `login_id` is its family.
+
+    `generation_id` is what a ticket is good for; no other token has one.
+    """
 
     type: TokenType
     id: str
@@ -39,6 +42,7 @@ class Claims:
     login_id: str
     issued_at: int
     expires_at: int
+    generation_id: str | None = None
 
 
 def refused() -> RunnelError:
@@ -65,20 +69,19 @@ class Tokens:
         self._clock = clock
 
     def sign(self, claims: Claims) -> str:
-        return jws.sign(
-            {
-                "iss": _ISSUER,
-                "aud": _ISSUER,
-                "typ": claims.type,
-                "jti": claims.id,
-                "sub": claims.user_id,
-                "login": claims.login_id,
-                "iat": claims.issued_at,
-                "exp": claims.expires_at,
-            },
-            self._key,
-            algorithm=_ALGORITHM,
-        )
+        said: dict[str, object] = {
+            "iss": _ISSUER,
+            "aud": _ISSUER,
+            "typ": claims.type,
+            "jti": claims.id,
+            "sub": claims.user_id,
+            "login": claims.login_id,
+            "iat": claims.issued_at,
+            "exp": claims.expires_at,
+        }
+        if claims.generation_id is not None:
+            said["generation"] = claims.generation_id
+        return jws.sign(said, self._key, algorithm=_ALGORITHM)
 
     def read(self, token: str, expected: TokenType) -> Claims:
         """What a token of ours says. Raises RunnelError `unauthorized` for all else."""
@@ -108,7 +111,10 @@ def _claims(payload: object) -> Claims | None:
     if claims.get("iss") != _ISSUER or claims.get("aud") != _ISSUER:
         return None
     kind = claims.get("typ")
-    if kind not in ("access", "refresh"):
+    if kind not in ("access", "refresh", "ticket"):
+        return None
+    generation_id = claims.get("generation")
+    if isinstance(generation_id, str) != (kind == "ticket"):
         return None
     match claims:
         case {
@@ -118,6 +124,14 @@ def _claims(payload: object) -> Claims | None:
             "iat": int(issued_at),
             "exp": int(expires_at),
         }:
-            return Claims(kind, token_id, user_id, login_id, issued_at, expires_at)
+            return Claims(
+                kind,
+                token_id,
+                user_id,
+                login_id,
+                issued_at,
+                expires_at,
+                generation_id if isinstance(generation_id, str) else None,
+            )
         case _:
             return None

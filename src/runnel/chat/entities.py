@@ -69,11 +69,22 @@ class SessionRef:
 
 
 @dataclass(frozen=True, slots=True)
+class AskKey:
+    """What makes a question that is sent again harmless: the client's key, and what was asked.
+
+    `fingerprint` is equal for equal questions only.
+    """
+
+    text: str
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """One question of one user.
 
     `history` is what the client gives to begin a session with, before the question; None if it
-    goes on with what is stored.
+    goes on with what is stored. `needs_reader`: it is aborted once nobody follows it any more.
     """
 
     user_id: str
@@ -82,6 +93,8 @@ class Ask:
     history: Sequence[Turn] | None = None
     model: str | None = None
     params: Params = Params()
+    key: AskKey | None = None
+    needs_reader: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +135,11 @@ class Generation:
     aborted_by: str | None = None
     first_token_ms: int | None = None
     latency_ms: int | None = None
+
+    @property
+    def end(self) -> Position | None:
+        """The terminal position; None while it is live."""
+        return self.position if self.status.terminal else None
 
     def start(self) -> Start:
         return Start(

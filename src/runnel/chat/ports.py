@@ -1,10 +1,11 @@
 """What the chat core needs of the world, as narrow protocols. Adapters implement them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from runnel.chat.entities import Ask, Ending, Generation, Params, Turn
+from runnel.chat.entities import Ask, AskKey, Ending, Generation, Params, Status, Turn
+from runnel.errors import Code, RunnelError
 from runnel.events import Batch, Event, FinishReason, Position, Usage
 
 
@@ -18,6 +19,13 @@ class Piece:
     text: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+
+
+class NotTakenError(RunnelError):
+    """The provider did not take the question: it refused, or could not be reached.
+
+    Nothing was made and nothing is billed, so that asking again is harmless.
+    """
 
 
 class Model(Protocol):
@@ -35,7 +43,8 @@ class Model(Protocol):
 
         The finish reason comes once, with or after the last text; a stream that ends without
         one was cut. Closing the generator closes the connection to the provider. Raises
-        RunnelError with an `upstream_…` code or `model_unavailable`.
+        RunnelError with an `upstream_…` code or `model_unavailable`; NotTakenError where it may
+        help to ask again at once.
         """
         ...
 
@@ -71,7 +80,7 @@ class LogMissing(Exception):  # noqa: N818 - a state of the log, not a fault
 
 
 class PositionConflict(Exception):  # noqa: N818 - same
-    """The log does not end where the writer believes; or a reader's position is not in it."""
+    """The log does not end where the writer believes."""
 
 
 class StaleFence(Exception):  # noqa: N818 - same
@@ -84,8 +93,10 @@ class LogReader(Protocol):
     async def next(self) -> Sequence[Batch]:
         """All batches that are there behind the cursor, at most a page; waits if there are none.
 
-        Empty when the reader was closed. Cancelling loses nothing. Raises PositionConflict if
-        the cursor stands at no event of the log.
+        Empty when the reader was closed, or has read the terminal event. Cancelling loses
+        nothing. Where the cursor stands at no event of the log (it was trimmed, is in the
+        future, or of another epoch), a `reset` with the whole text comes first, at the position
+        of the last event that it includes; a log begun anew under a reader begins with one.
         """
         ...
 
@@ -117,8 +128,12 @@ class StreamLog(Protocol):
     def read(self, generation_id: str, after: Position | None = None) -> LogReader:
         """A reader from the first event, or from the one behind `after`.
 
-        A log that has not begun yet is waited for.
+        A log that has not begun yet is waited for. While it has readers, a log is kept.
         """
+        ...
+
+    async def epoch(self, generation_id: str) -> int | None:
+        """The epoch of the log that is kept; None if there is none."""
         ...
 
     def hide(self, generation_id: str) -> None:
@@ -141,10 +156,30 @@ class StreamLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What the transaction of an ask wrote: the generation, and the branch that it answers."""
+    """What the transaction of an ask wrote: the generation, and the branch that it answers.
+
+    Without turns nothing was written: the same question was asked before with the same key.
+    """
 
     generation: Generation
     turns: Sequence[Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A log that may be begun now, unless somebody has asked meanwhile to abort."""
+
+    number: int
+    abort_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a generation stands, without its text. `end` is the terminal position, if it has one."""
+
+    id: str
+    status: Status
+    end: Position | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +192,29 @@ class Checkpoint:
     text: str
 
 
+class Observer(Protocol):
+    """Is told what operators count."""
+
+    def ended(self, generation: Generation) -> None:
+        """A generation ended here, as the store keeps it."""
+        ...
+
+    def resumed(self) -> None:
+        """A reader came back with a position."""
+        ...
+
+    def reset(self, reason: Literal["position", "epoch", "row"]) -> None:
+        """A reader was given the whole text anew.
+
+        Because its position is not in the log, the log began anew, or the log is gone.
+        """
+        ...
+
+    def retried(self, code: Code) -> None:
+        """A provider did not take a question, and is asked again."""
+        ...
+
+
 class Store(Protocol):
     """What is kept of sessions, messages and generations. Every call is one short transaction.
 
@@ -166,12 +224,21 @@ class Store(Protocol):
     async def begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
         """Writes the session if it is new, the messages, and the generation as `queued`.
 
-        Raises RunnelError `not_found`, `conflict`, or `busy` with the running generation's id.
+        Of asks with one key that race, one writes; the others get its generation. Raises
+        RunnelError as `asked_before`, `not_found`, `conflict`, or `busy` with the running
+        generation's id.
         """
         ...
 
-    async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> int:
-        """Raises the epoch and sets the state `running`; the new epoch. Raises StaleFence.
+    async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
+        """What a key was used for, in whatever state. Keys are kept for a day.
+
+        Raises RunnelError `idempotency_conflict` if that was another question.
+        """
+        ...
+
+    async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
+        """Raises the epoch and sets the state `running`. Raises StaleFence.
 
         `prompt_tokens` is the estimate that stands until the provider has counted.
         """
@@ -192,6 +259,32 @@ class Store(Protocol):
         """Ends what a crash left live as `interrupted`, with its checkpointed text; how many."""
         ...
 
+    async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
+        """Marks a user's own live generation to be aborted, and says how it stood."""
+        ...
+
     async def generation(self, user_id: str, generation_id: str) -> Generation | None:
         """A user's own generation; None if it does not exist or is another's."""
+        ...
+
+    async def generations(
+        self, user_id: str, status: Status | None, cursor: str | None, limit: int
+    ) -> tuple[Sequence[Generation], str | None]:
+        """A page of a user's own generations, newest first, and the cursor of the next page.
+
+        A page may be shorter than `limit` where its texts are long. Raises RunnelError
+        `invalid_request` for a cursor that is none.
+        """
+        ...
+
+    async def see(self, user_id: str, generation_id: str) -> Seen | None:
+        """How a user's own generation stands; None if it does not exist or is another's."""
+        ...
+
+    async def see_all(self, generation_ids: Collection[str]) -> Sequence[Seen]:
+        """How generations stand, whosever they are; those that do not exist are left out."""
+        ...
+
+    async def ended(self, generation_id: str) -> Generation | None:
+        """A generation that has ended, whosever it is; None while it is live, or if it is gone."""
         ...

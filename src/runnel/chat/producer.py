@@ -5,7 +5,7 @@ A producer belongs to no connection, and holds no database connection while it s
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -13,8 +13,18 @@ from typing import Final
 import structlog
 
 from runnel.chat.entities import INTERRUPTED, Ending, Failure, Generation, Params, Status
-from runnel.chat.ports import Checkpoint, Model, Piece, StaleFence, Store, StreamLog
+from runnel.chat.ports import (
+    Checkpoint,
+    Model,
+    NotTakenError,
+    Observer,
+    Piece,
+    StaleFence,
+    Store,
+    StreamLog,
+)
 from runnel.chat.prompt import Prompt
+from runnel.chat.retrying import Retries
 from runnel.chat.text import Cleaner, estimate_tokens, split_forged_ends
 from runnel.errors import Code, RunnelError
 from runnel.events import Event, FinishReason, Position, Token, Usage
@@ -33,6 +43,7 @@ class Bounds:
     store_retry_seconds: float
     max_bytes: int
     max_events: int
+    retries: Retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ class Producer:
         store: Store,
         log: StreamLog,
         bounds: Bounds,
-        on_end: Callable[[Generation], None],
+        observer: Observer,
     ) -> None:
         self.generation = generation
         self._model = model
@@ -73,7 +84,7 @@ class Producer:
         self._store = store
         self._log = log
         self._bounds = bounds
-        self._on_end = on_end
+        self._observer = observer
         self._cleaner = Cleaner()
         self._text: list[str] = []  # confirmed in the log, up to self._position
         self._saved = 0  # how many pieces of it are checkpointed
@@ -143,7 +154,7 @@ class Producer:
             await self._begin()
             async with asyncio.timeout(None) as self._interruptible:
                 if self._stopped is None:
-                    return await self._read_model()
+                    return await self._ask_model()
         except StaleFence:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model does, its answer ends
@@ -159,9 +170,28 @@ class Producer:
         generation = self.generation
         epoch = await self._store.begin_epoch(generation.id, generation.fence, self._prompt.tokens)
         self._position = await self._log.begin(
-            generation.id, epoch, generation.fence, generation.start()
+            generation.id, epoch.number, generation.fence, generation.start()
         )
+        if epoch.abort_requested:
+            self.stop(aborted("user"))
         self._heard = time.monotonic()
+
+    async def _ask_model(self) -> Outcome:
+        """Asks again, for a moment, where the provider did not take the question."""
+        tries = 0
+        while True:
+            try:
+                return await self._read_model()
+            except NotTakenError as error:
+                tries += 1
+                elapsed = time.monotonic() - self._began
+                pause = self._bounds.retries.pause(
+                    tries, elapsed=elapsed, retry_after=error.retry_after
+                )
+                if pause is None or self._first_token_ms is not None:
+                    raise
+                self._observer.retried(error.code)
+            await asyncio.sleep(pause)
 
     async def _read_model(self) -> Outcome:
         stream = self._model.stream(self._prompt.turns, self._params)
@@ -233,7 +263,7 @@ class Producer:
         if not ended.status.terminal:
             raise StaleFence(generation.id)
         await self._append([ended.terminal()])
-        self._on_end(ended)
+        self._observer.ended(ended)
         _log.info(
             "generation.ended",
             generation_id=generation.id,

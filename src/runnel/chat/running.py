@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Generation
 from runnel.chat.ports import Store, StreamLog
 from runnel.chat.producer import Outcome, Producer, aborted, interrupted
@@ -21,13 +22,19 @@ END_WAIT_SECONDS: Final = 10.0
 class Running:
     """Owns every task that makes an answer; one loop checkpoints them all together."""
 
-    def __init__(self, store: Store, log: StreamLog, *, checkpoint_seconds: float) -> None:
+    def __init__(
+        self, store: Store, log: StreamLog, audiences: Audiences, *, checkpoint_seconds: float
+    ) -> None:
         self._store = store
         self._log = log
+        self._audiences = audiences
         self._checkpoint_seconds = checkpoint_seconds
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._producers)
 
     def refuse_if_closing(self) -> None:
         """Raises RunnelError `shutting_down` once the drain has begun."""
@@ -49,26 +56,45 @@ class Running:
             # Whoever began it may have left; then nobody else looks at how it went.
             task.exception()
 
-    def start(self, producer: Producer) -> None:
-        """Runs a producer to its end."""
+    def start(self, producer: Producer, *, needs_reader: bool = False) -> None:
+        """Runs a producer to its end; if it needs a reader, only as long as it has one."""
+        if needs_reader:
+            self._audiences.expect(producer.generation.id)
         task = self.own(producer.run())
         self._producers[task] = producer
-        task.add_done_callback(lambda _: self._producers.pop(task, None))
+        task.add_done_callback(self._ended)
 
-    async def abort(self, which: Callable[[Generation], bool], by: str) -> None:
-        """Aborts the live generations chosen, keeping their text, and awaits their ends."""
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        producer = self._producers.pop(task)
+        self._audiences.forget(producer.generation.id)
+
+    async def abort(self, generation_id: str, by: str, *, wait_seconds: float) -> None:
+        """Aborts one generation, keeping its text, and awaits its end for a while."""
+        await self._stop(
+            lambda generation: generation.id == generation_id,
+            aborted(by),
+            wait_seconds=wait_seconds,
+        )
+
+    async def abort_all(self, user_id: str, by: str) -> None:
+        """Aborts all that is being made for a user, and what is about to be."""
         # A question that is being written down has no producer yet.
         beginning = self._tasks - self._producers.keys()
         if beginning:
             await asyncio.wait(beginning, timeout=END_WAIT_SECONDS)
-        await self._stop(which, aborted(by))
+        await self._stop(
+            lambda generation: generation.user_id == user_id,
+            aborted(by),
+            wait_seconds=END_WAIT_SECONDS,
+        )
 
     async def watch(self) -> None:
-        """Checkpoints, deadlines and old logs, each `checkpoint_seconds`, until cancelled."""
+        """Each `checkpoint_seconds`, until cancelled: checkpoints, and what has gone on too long."""
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             for producer in self._producers.values():
                 producer.enforce_deadlines()
+            self._stop_deserted()
             self._log.tidy()
             try:
                 await self._checkpoint()
@@ -85,7 +111,7 @@ class Running:
         # A question that came in just before still begins its answer.
         while self._tasks and (left := until - loop.time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
-        await self._stop(lambda _: True, interrupted())
+        await self._stop(lambda _: True, interrupted(), wait_seconds=END_WAIT_SECONDS)
 
     async def close(self) -> None:
         """Cancels what even a drain has not ended; the next start finds it and interrupts it."""
@@ -110,9 +136,17 @@ class Running:
         for producer, _ in unsaved:
             producer.saved()
 
-    async def _stop(self, which: Callable[[Generation], bool], outcome: Outcome) -> None:
+    def _stop_deserted(self) -> None:
+        deserted = set(self._audiences.deserted())
+        for producer in self._producers.values():
+            if producer.generation.id in deserted:
+                producer.stop(aborted("disconnect"))
+
+    async def _stop(
+        self, which: Callable[[Generation], bool], outcome: Outcome, *, wait_seconds: float
+    ) -> None:
         chosen = {t: p for t, p in self._producers.items() if which(p.generation)}
         for producer in chosen.values():
             producer.stop(outcome)
         if chosen:
-            await asyncio.wait(chosen, timeout=END_WAIT_SECONDS)
+            await asyncio.wait(chosen, timeout=wait_seconds)

@@ -1,36 +1,38 @@
 """The use cases of answers. Every door calls these, and no other part of the chat core."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runnel.chat.entities import Ask, Generation, Turn
-from runnel.chat.ports import Catalog, LogReader, Model, Store, StreamLog
+from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
+from runnel.chat.fingerprint import fingerprint
+from runnel.chat.following import Follower, Followers
+from runnel.chat.ports import Catalog, Model, Observer, Store, StreamLog
 from runnel.chat.producer import Bounds, Producer
 from runnel.chat.prompt import fit
 from runnel.chat.running import Running
 from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
+from runnel.events import Position
 
 
 @dataclass(frozen=True, slots=True)
 class AskRules:
     """What holds for every question. `max_message_length` counts characters.
 
-    `temperature` is for questions that name none; None leaves it to the model.
+    `temperature` is for questions that name none; None leaves it to the model. An abort is
+    awaited `abort_wait_seconds`.
     """
 
     max_message_length: int
     history_max_tokens: int
     system_prompt: str | None
     temperature: float | None
+    abort_wait_seconds: float
 
 
 class ChatService:
-    """Ask, follow, look up, abort. `owner` is this instance's name in the store.
-
-    `on_end` is told of every generation that ends here, as the store keeps it.
-    """
+    """Ask, follow, look up, abort. `owner` is this instance's name in the store."""
 
     def __init__(
         self,
@@ -40,25 +42,35 @@ class ChatService:
         store: Store,
         log: StreamLog,
         running: Running,
+        followers: Followers,
         rules: AskRules,
         bounds: Bounds,
-        on_end: Callable[[Generation], None],
+        observer: Observer,
     ) -> None:
         self._owner = owner
         self._catalog = catalog
         self._store = store
         self._log = log
         self._running = running
+        self._followers = followers
         self._rules = rules
         self._bounds = bounds
-        self._on_end = on_end
+        self._observer = observer
 
     async def ask(self, ask: Ask) -> Generation:
         """Writes the question down and starts its answer, which then needs nobody to listen.
 
-        Raises RunnelError: `invalid_request`, `message_too_long`, `unknown_model`, `not_found`,
-        `conflict`, `busy`, `overloaded`, `shutting_down`, `store_unavailable`.
+        What was asked before with the same key is joined, in whatever state it is. Raises
+        RunnelError: `invalid_request`, `message_too_long`, `unknown_model`, `not_found`,
+        `conflict`, `idempotency_conflict`, `busy`, `overloaded`, `shutting_down`,
+        `store_unavailable`.
         """
+        ask = self._checked(ask)
+        if ask.key is not None:
+            # Before all that could refuse a new question: this one is none.
+            joined = await self._store.asked_before(ask.user_id, ask.key)
+            if joined is not None:
+                return joined
         self._running.refuse_if_closing()
         if self._log.full:
             raise RunnelError(
@@ -66,25 +78,60 @@ class ChatService:
                 "Too many answers are being made. Ask again shortly.",
                 retry_after=1,
             )
-        ask = self._checked(ask)
         model = self._catalog.resolve(ask.model)
         # Whoever asked may leave at any moment; what was begun is carried through all the same.
         return await asyncio.shield(self._running.own(self._begin(ask, model)))
 
-    def attach(self, generation_id: str) -> LogReader:
-        """Begins to follow an answer from its first event. Close the reader to detach."""
-        return self._log.read(generation_id)
+    async def attach(
+        self, user_id: str, generation_id: str, after: Position | None = None
+    ) -> Follower:
+        """Begins to follow a user's own answer: from the current epoch's first event, or behind
+        a position.
+
+        Raises RunnelError `not_found` for unknown and foreign alike.
+        """
+        seen = await self._store.see(user_id, generation_id)
+        if seen is None:
+            raise _unknown()
+        return await self._follow(generation_id, seen.end, after)
+
+    async def follow(self, asked: Generation, after: Position | None = None) -> Follower:
+        """The same for an answer that was just asked for, as `ask` gave it."""
+        return await self._follow(asked.id, asked.end, after)
 
     async def generation(self, user_id: str, generation_id: str) -> Generation:
         """A user's own generation. Raises RunnelError `not_found` for unknown and foreign alike."""
         found = await self._store.generation(user_id, generation_id)
         if found is None:
-            raise RunnelError(Code.NOT_FOUND, "There is no such generation.")
+            raise _unknown()
         return found
+
+    async def generations(
+        self, user_id: str, status: Status | None, cursor: str | None, limit: int
+    ) -> tuple[Sequence[Generation], str | None]:
+        """A page of a user's own generations, newest first, and the cursor of the next page.
+
+        Raises RunnelError `invalid_request` for a cursor that is none.
+        """
+        return await self._store.generations(user_id, status, cursor, limit)
+
+    async def abort(self, user_id: str, generation_id: str) -> Generation:
+        """Stops an answer for everyone, keeping its text; the generation as it is then.
+
+        It is live still if the end could not be confirmed in time; then it will end all the
+        same. What has ended stays as it is. Raises RunnelError `not_found`.
+        """
+        seen = await self._store.request_abort(user_id, generation_id)
+        if seen is None:
+            raise _unknown()
+        if seen.end is None:
+            wait_seconds = self._rules.abort_wait_seconds
+            await self._running.abort(generation_id, "user", wait_seconds=wait_seconds)
+        return await self.generation(user_id, generation_id)
 
     async def abort_all(self, user_id: str, by: str = "user") -> None:
         """Aborts whatever is being made for a user, keeping the text; waits until it has ended."""
-        await self._running.abort(lambda generation: generation.user_id == user_id, by)
+        await self._running.abort_all(user_id, by)
 
     async def check(self) -> None:
         """Raises RunnelError `shutting_down` once no more questions are taken."""
@@ -93,6 +140,32 @@ class ChatService:
     async def drain(self, grace_seconds: float) -> None:
         """Takes no more questions, gives what runs the grace, then interrupts it."""
         await self._running.drain(grace_seconds)
+
+    async def _follow(
+        self, generation_id: str, end: Position | None, after: Position | None
+    ) -> Follower:
+        # The reader first: from now on a log that is there is kept.
+        reader = self._log.read(generation_id, after)
+        follower = self._followers.add(generation_id, reader, after)
+        try:
+            await self._tell_what_has_ended(follower, end)
+        except BaseException:
+            follower.leave()
+            raise
+        if after is not None and not follower.finished:
+            self._observer.resumed()
+        return follower
+
+    async def _tell_what_has_ended(self, follower: Follower, end: Position | None) -> None:
+        if end is None:
+            return
+        if follower.position == end:
+            follower.finished = True
+        elif await self._log.epoch(follower.generation_id) != end.epoch:
+            ended = await self._store.ended(follower.generation_id)
+            if ended is None:
+                raise _unknown()
+            follower.end_with(ended)
 
     def _checked(self, ask: Ask) -> Ask:
         text = clean(ask.text)
@@ -105,13 +178,17 @@ class ChatService:
                 f" {self._rules.max_message_length} are allowed.",
             )
         history = ask.history and [Turn(turn.role, clean(turn.text)) for turn in ask.history]
-        params = ask.params
-        if params.temperature is None:
-            params = replace(params, temperature=self._rules.temperature)
-        return replace(ask, text=text, history=history, params=params)
+        ask = replace(ask, text=text, history=history)
+        if ask.key is not None:
+            ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask)))
+        if ask.params.temperature is None:
+            ask = replace(ask, params=replace(ask.params, temperature=self._rules.temperature))
+        return ask
 
     async def _begin(self, ask: Ask, model: Model) -> Generation:
         begun = await self._store.begin_ask(ask, model, self._owner)
+        if not begun.turns:
+            return begun.generation
         prompt = fit(
             begun.turns,
             system_prompt=self._rules.system_prompt,
@@ -125,7 +202,11 @@ class ChatService:
             store=self._store,
             log=self._log,
             bounds=self._bounds,
-            on_end=self._on_end,
+            observer=self._observer,
         )
-        self._running.start(producer)
+        self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
+
+
+def _unknown() -> RunnelError:
+    return RunnelError(Code.NOT_FOUND, "There is no such generation.")

@@ -10,12 +10,19 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from runnel import __version__
 from runnel.edge import problems
-from runnel.edge.http import auth, docs, generate, generations, keys, server
+from runnel.edge.http import auth, docs, generate, generations, keys, server, tickets
 from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
 from runnel.errors import StartupError
 
+_TAKEN_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Request-Id",
+)
 _SHOWN_HEADERS = (
     "X-Session-Id",
     "X-Message-Id",
@@ -50,6 +57,8 @@ def create_app(parts: Parts) -> ASGIApp:
         generate.router,
         generate.public_router,
         generations.router,
+        generations.reading,
+        tickets.router,
         auth.attempts,
         auth.public,
         auth.own,
@@ -63,7 +72,7 @@ def create_app(parts: Parts) -> ASGIApp:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+            allow_headers=_TAKEN_HEADERS,
             expose_headers=_SHOWN_HEADERS,
         )
     _refuse_ambiguous_root(app, settings.root_path)

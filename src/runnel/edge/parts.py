@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from runnel.accounts.service import Accounts
+from runnel.accounts.tickets import Tickets
 from runnel.accounts.watch import Watch
 from runnel.chat.ports import Catalog
 from runnel.chat.service import ChatService
@@ -21,6 +22,7 @@ class Parts:
     settings: Settings
     chat: ChatService
     accounts: Accounts
+    tickets: Tickets
     watch: Watch
     catalog: Catalog
     limiter: Limiter

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from runnel.edge.fields import unknown_field
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
+from runnel.edge.positions import MalformedPositionError
 from runnel.errors import Code, RunnelError
 
 #: Code → HTTP status and title.
@@ -22,6 +23,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     Code.FORBIDDEN: (403, "Not allowed"),
     Code.NOT_FOUND: (404, "Not found"),
     Code.BUSY: (409, "The session is being answered"),
+    Code.IDEMPOTENCY_CONFLICT: (409, "The key belongs to another question"),
     Code.SESSION_CLOSED: (409, "The session is closed"),
     Code.CONFLICT: (409, "Conflict"),
     Code.MESSAGE_TOO_LONG: (413, "The message is too long"),
@@ -90,6 +92,8 @@ def install(app: FastAPI) -> None:
 async def _runnel_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RunnelError)
     status, title = PROBLEMS[error.code]
+    if isinstance(error, MalformedPositionError):
+        status = 400
     headers: dict[str, str] = {}
     if status == 401:  # noqa: PLR2004 - the status itself says it best
         headers["WWW-Authenticate"] = "Bearer"

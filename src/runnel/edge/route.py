@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from typing_extensions import override
 
+from runnel.accounts.entities import Identity
 from runnel.edge.json import parse_json
 from runnel.edge.parts import parts_of
 from runnel.errors import Code, RunnelError
@@ -93,6 +94,19 @@ class UserRoute(PublicRoute):
         return settings.max_body_bytes
 
 
+class TicketRoute(UserRoute):
+    """A route to read one generation, for whoever is signed in or brings a ticket for it."""
+
+    @override
+    async def admit(self, request: Request) -> None:
+        ticket = request.query_params.get("ticket")
+        if ticket is None or "authorization" in request.headers:
+            await super().admit(request)
+            return
+        generation_id = request.path_params["generation_id"]
+        _signed_in(request, await parts_of(request).tickets.redeem(ticket, generation_id))
+
+
 class AskRoute(UserRoute):
     """A route that asks a model: it counts against the user's limit."""
 
@@ -104,7 +118,10 @@ class AskRoute(UserRoute):
 
 async def sign_in(request: Request) -> None:
     """Finds whose request this is and keeps it in the request's state."""
-    identity = await parts_of(request).accounts.authenticate(bearer(request))
+    _signed_in(request, await parts_of(request).accounts.authenticate(bearer(request)))
+
+
+def _signed_in(request: Request, identity: Identity) -> None:
     request.state.identity = identity
     structlog.contextvars.bind_contextvars(user_id=identity.user_id)
 

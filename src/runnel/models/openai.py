@@ -10,6 +10,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from runnel.chat.entities import Params
+from runnel.chat.ports import NotTakenError
 from runnel.errors import Code, RunnelError
 from runnel.models.langchain import LangChainModel
 
@@ -104,7 +105,9 @@ def translate(alias: str, error: Exception, *, begun: bool) -> RunnelError:
     if isinstance(error, openai.APIStatusError):
         return _of_status(provider, error)
     code, what = _without_status(error, begun=begun)
-    return RunnelError(code, f"{provider} {what}.")
+    refused = isinstance(error, openai.APIConnectionError) and not begun
+    kind = NotTakenError if refused and code is Code.UPSTREAM_ERROR else RunnelError
+    return kind(code, f"{provider} {what}.")
 
 
 def _without_status(error: Exception, *, begun: bool) -> tuple[Code, str]:
@@ -128,13 +131,13 @@ def _without_status(error: Exception, *, begun: bool) -> tuple[Code, str]:
 def _of_status(provider: str, error: openai.APIStatusError) -> RunnelError:
     status = error.status_code
     if status == _TOO_MANY:
-        return RunnelError(
+        return NotTakenError(
             Code.UPSTREAM_RATE_LIMITED,
             f"{provider} takes no more requests just now.",
             retry_after=_seconds(error.response.headers.get("retry-after")),
         )
     if status >= _SERVER_FAULT:
-        return RunnelError(Code.UPSTREAM_ERROR, f"{provider} failed (HTTP {status}).")
+        return NotTakenError(Code.UPSTREAM_ERROR, f"{provider} failed (HTTP {status}).")
     if status in _REFUSED_KEY:
         message = f"{provider} refused the server's API key (HTTP {status})."
     elif error.code == "context_length_exceeded":

@@ -105,6 +105,11 @@ class SqlAccountStore:
         async with self._database.read() as connection:
             return await keys.user(connection, key_hash)
 
+    async def user_behind(self, login_id: str, moment: datetime) -> User | None:
+        async with self._database.read() as connection:
+            user = await logins.user(connection, login_id, moment)
+            return user or await keys.user_of_id(connection, login_id)
+
     async def revoked_since(self, moment: datetime) -> Revocations:
         async with self._database.read() as connection:
             revoked = await logins.revoked_since(connection, moment)

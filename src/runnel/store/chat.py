@@ -1,14 +1,15 @@
 """The chat core's store over SQL: each call one short transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import Ask, Ending, Generation, Status, Turn
-from runnel.chat.ports import Begun, Checkpoint, Model
+from runnel.chat.entities import Ask, AskKey, Ending, Generation, Status, Turn
+from runnel.chat.ports import Begun, Checkpoint, Epoch, Model, Seen
 from runnel.errors import Code, RunnelError
-from runnel.store import generations, sessions
+from runnel.store import generations, sessions, shown
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 
@@ -24,10 +25,13 @@ class ChatStore:
         try:
             return await self._begin_ask(ask, model, owner)
         except IntegrityError:
-            # The constraint has refused what the look before it could not yet see.
+            # A constraint has refused what the look before it could not yet see.
             async with self._database.read() as connection:
+                joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
+                if joined:
+                    return Begun(joined, ())
                 session = await sessions.find(connection, ask.user_id, ask.session)
-                running = session and await generations.live_in_session(connection, session.id)
+                running = session and await shown.live_in_session(connection, session.id)
             if running:
                 raise _busy(running) from None
             raise RunnelError(
@@ -36,9 +40,12 @@ class ChatStore:
 
     async def _begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
         async with self._database.write() as connection:
+            joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
+            if joined:
+                return Begun(joined, ())
             session = await sessions.find_or_create(connection, ask.user_id, ask.session)
             if session.leaf_id is not None:
-                running = await generations.live_in_session(connection, session.id)
+                running = await shown.live_in_session(connection, session.id)
                 if running is not None:
                     raise _busy(running)
                 if ask.history is not None:
@@ -67,10 +74,14 @@ class ChatStore:
                 fence=1,
                 created_at=now(),
             )
-            await generations.add(connection, generation, owner, asdict(ask.params))
+            await generations.add(connection, generation, owner, asdict(ask.params), ask.key)
         return Begun(generation, [*earlier, *asked])
 
-    async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> int:
+    async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
+        async with self._database.read() as connection:
+            return await _asked_before(connection, user_id, key)
+
+    async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
         async with self._database.write() as connection:
             return await generations.begin_epoch(connection, generation_id, fence, prompt_tokens)
 
@@ -81,15 +92,59 @@ class ChatStore:
     async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
         async with self._database.write() as connection:
             await generations.end(connection, generation_id, fence, ending)
-            return await generations.get(connection, generation_id)
+            return await shown.get(connection, generation_id)
 
     async def interrupt_left_running(self) -> int:
         async with self._database.write() as connection:
             return await generations.interrupt_all_live(connection)
 
+    async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
+        async with self._database.write() as connection:
+            await generations.request_abort(connection, user_id, generation_id)
+            return _only(await shown.see(connection, [generation_id], user_id))
+
     async def generation(self, user_id: str, generation_id: str) -> Generation | None:
         async with self._database.read() as connection:
-            return await generations.get(connection, generation_id, user_id)
+            return await shown.get(connection, generation_id, user_id)
+
+    async def generations(
+        self, user_id: str, status: Status | None, cursor: str | None, limit: int
+    ) -> tuple[Sequence[Generation], str | None]:
+        async with self._database.read() as connection:
+            return await shown.page(connection, user_id, status, cursor, limit)
+
+    async def see(self, user_id: str, generation_id: str) -> Seen | None:
+        async with self._database.read() as connection:
+            return _only(await shown.see(connection, [generation_id], user_id))
+
+    async def see_all(self, generation_ids: Collection[str]) -> Sequence[Seen]:
+        async with self._database.read() as connection:
+            return await shown.see(connection, generation_ids)
+
+    async def ended(self, generation_id: str) -> Generation | None:
+        async with self._database.read() as connection:
+            found = await shown.get(connection, generation_id)
+            return found if found and found.status.terminal else None
+
+
+def _only(seen: Sequence[Seen]) -> Seen | None:
+    return seen[0] if seen else None
+
+
+async def _asked_before(
+    connection: AsyncConnection, user_id: str, key: AskKey
+) -> Generation | None:
+    since = now() - generations.KEY_LIFE
+    found = await shown.asked_with(connection, user_id, key.text, since)
+    if found is None:
+        return None
+    generation_id, fingerprint = found
+    if fingerprint != key.fingerprint:
+        raise RunnelError(
+            Code.IDEMPOTENCY_CONFLICT,
+            "This key was used for another question. Take a new key for each question.",
+        )
+    return await shown.get(connection, generation_id)
 
 
 def _busy(running: str) -> RunnelError:

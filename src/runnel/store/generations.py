@@ -1,41 +1,37 @@
-"""Queries of generations and their checkpoints. Ends are decided here, by compare-and-set."""
+"""What writes generations and their checkpoints. Ends are decided here, by compare-and-set."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 from sqlalchemy import CursorResult, delete, exists, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import (
-    INTERRUPTED,
-    LIVE,
-    Ending,
-    Failure,
-    Generation,
-    Status,
-)
-from runnel.chat.ports import Checkpoint, StaleFence
+from runnel.chat.entities import INTERRUPTED, AskKey, Ending, Generation, Status
+from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
-from runnel.errors import Code
-from runnel.events import FinishReason, Position, Usage
+from runnel.events import Position, Usage
+from runnel.store.ids import now
+from runnel.store.shown import LIVE_STATES, checkpointed
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow
 
-_LIVE = tuple(status.value for status in LIVE)
-
-
-async def live_in_session(connection: AsyncConnection, session_id: str) -> str | None:
-    """The id of the generation that is being made in a session."""
-    return await connection.scalar(
-        select(GenerationRow.id).where(
-            GenerationRow.session_id == session_id, GenerationRow.status.in_(_LIVE)
-        )
-    )
+#: How long a client's key joins what was asked with it; afterwards it is free again.
+KEY_LIFE: Final = timedelta(hours=24)
 
 
 async def add(
-    connection: AsyncConnection, generation: Generation, owner: str, params: dict[str, object]
+    connection: AsyncConnection,
+    generation: Generation,
+    owner: str,
+    params: dict[str, object],
+    key: AskKey | None,
 ) -> None:
-    """Inserts a queued generation. Raises IntegrityError if its session has a live one."""
+    """Inserts a queued generation.
+
+    Raises IntegrityError if its session has a live one, or its key is in use.
+    """
+    if key is not None:
+        await _free_old_key(connection, generation.user_id, key, generation.created_at)
     await connection.execute(
         insert(GenerationRow).values(
             id=generation.id,
@@ -47,6 +43,8 @@ async def add(
             provider=generation.provider,
             provider_model=generation.provider_model,
             params=params,
+            ask_key=key and key.text,
+            ask_fingerprint=key and key.fingerprint,
             status=generation.status,
             owner=owner,
             fence=generation.fence,
@@ -57,23 +55,52 @@ async def add(
     )
 
 
+async def _free_old_key(
+    connection: AsyncConnection, user_id: str, key: AskKey, moment: datetime
+) -> None:
+    await connection.execute(
+        update(GenerationRow)
+        .where(
+            GenerationRow.user_id == user_id,
+            GenerationRow.ask_key == key.text,
+            GenerationRow.created_at <= moment - KEY_LIFE,
+        )
+        .values(ask_key=None, ask_fingerprint=None)
+    )
+
+
 async def begin_epoch(
     connection: AsyncConnection, generation_id: str, fence: int, prompt_tokens: int
-) -> int:
+) -> Epoch:
     """Raises StaleFence if the generation has ended or has a newer owner."""
-    epoch = await connection.scalar(
+    rows = await connection.execute(
         update(GenerationRow)
         .where(
             GenerationRow.id == generation_id,
             GenerationRow.fence == fence,
-            GenerationRow.status.in_(_LIVE),
+            GenerationRow.status.in_(LIVE_STATES),
         )
         .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1, prompt_tokens=prompt_tokens)
-        .returning(GenerationRow.epoch)
+        .returning(GenerationRow.epoch, GenerationRow.abort_requested_at)
     )
-    if epoch is None:
+    row = rows.first()
+    if row is None:
         raise StaleFence(generation_id)
-    return epoch
+    return Epoch(row.epoch, abort_requested=row.abort_requested_at is not None)
+
+
+async def request_abort(connection: AsyncConnection, user_id: str, generation_id: str) -> None:
+    """The first request counts; on what has ended, or is another's, none does."""
+    await connection.execute(
+        update(GenerationRow)
+        .where(
+            GenerationRow.id == generation_id,
+            GenerationRow.user_id == user_id,
+            GenerationRow.status.in_(LIVE_STATES),
+            GenerationRow.abort_requested_at.is_(None),
+        )
+        .values(abort_requested_at=now())
+    )
 
 
 async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoint]) -> None:
@@ -110,7 +137,7 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
         .where(
             GenerationRow.id == generation_id,
             GenerationRow.fence == fence,
-            GenerationRow.status.in_(_LIVE),
+            GenerationRow.status.in_(LIVE_STATES),
         )
         .values(
             status=ending.status,
@@ -147,59 +174,16 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
     return True
 
 
-async def get(
-    connection: AsyncConnection, generation_id: str, user_id: str | None = None
-) -> Generation | None:
-    """A generation with its text so far; with `user_id`, only if it is that user's."""
-    query = (
-        select(GenerationRow, MessageRow.content)
-        .join(MessageRow, MessageRow.id == GenerationRow.message_id)
-        .where(GenerationRow.id == generation_id)
-    )
-    if user_id is not None:
-        query = query.where(GenerationRow.user_id == user_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        return None
-    if row.status in _LIVE:
-        text, position = await _checkpointed(connection, generation_id, row.epoch)
-    else:
-        text, position = row.content, Position(row.epoch, row.last_offset)
-    return Generation(
-        id=row.id,
-        user_id=row.user_id,
-        session_id=row.session_id,
-        message_id=row.message_id,
-        user_message_id=row.user_message_id,
-        model=row.model,
-        provider=row.provider,
-        provider_model=row.provider_model,
-        status=Status(row.status),
-        fence=row.fence,
-        created_at=row.created_at,
-        text=text,
-        position=position,
-        finish_reason=cast("FinishReason | None", row.finish_reason),
-        usage=_usage(row.prompt_tokens, row.completion_tokens, row.usage_source),
-        failure=_failure(
-            row.error_code, row.error_message, row.error_retry_after, retryable=row.error_retryable
-        ),
-        aborted_by=row.aborted_by,
-        first_token_ms=row.first_token_ms,
-        latency_ms=row.latency_ms,
-    )
-
-
 async def interrupt_all_live(connection: AsyncConnection) -> int:
     """Ends every live generation with what was checkpointed of it; how many there were."""
     rows = await connection.execute(
         select(
             GenerationRow.id, GenerationRow.fence, GenerationRow.epoch, GenerationRow.prompt_tokens
-        ).where(GenerationRow.status.in_(_LIVE))
+        ).where(GenerationRow.status.in_(LIVE_STATES))
     )
     live = rows.all()
     for generation_id, fence, epoch, prompt_tokens in live:
-        text, _ = await _checkpointed(connection, generation_id, epoch)
+        text, _ = await checkpointed(connection, generation_id, epoch)
         # Whoever attaches later finds a `reset` (or, before the first epoch, a `start`) at
         # offset 0 and the end at 1: an end that no producer wrote is in an epoch of its own.
         ending = Ending(
@@ -211,31 +195,3 @@ async def interrupt_all_live(connection: AsyncConnection) -> int:
         )
         await end(connection, generation_id, fence, ending)
     return len(live)
-
-
-async def _checkpointed(
-    connection: AsyncConnection, generation_id: str, epoch: int
-) -> tuple[str, Position | None]:
-    rows = await connection.execute(
-        select(CheckpointRow.text, CheckpointRow.last_offset)
-        .where(CheckpointRow.generation_id == generation_id, CheckpointRow.epoch == epoch)
-        .order_by(CheckpointRow.last_offset)
-    )
-    pieces = rows.all()
-    if not pieces:
-        return "", None
-    return "".join(piece.text for piece in pieces), Position(epoch, pieces[-1].last_offset)
-
-
-def _usage(prompt: int, completion: int | None, source: str | None) -> Usage | None:
-    if completion is None or source is None:
-        return None
-    return Usage(prompt, completion, cast("Literal['provider', 'estimated']", source))
-
-
-def _failure(
-    code: str | None, message: str | None, retry_after: float | None, *, retryable: bool | None
-) -> Failure | None:
-    if code is None:
-        return None
-    return Failure(Code(code), message or "", retryable or False, retry_after)

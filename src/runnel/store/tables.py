@@ -130,7 +130,7 @@ class GenerationRow(Base):
 
     `epoch` is 0 before anything is written. `last_offset` is, with the epoch, the terminal
     position once the generation has ended. `owner`, `fence` and `lease_until` say which
-    instance may write.
+    instance may write. `ask_key` is the client's, `ask_fingerprint` says what was asked with it.
     """
 
     __tablename__ = "generations"
@@ -154,6 +154,9 @@ class GenerationRow(Base):
     epoch: Mapped[int]
     last_offset: Mapped[int | None]
     finish_reason: Mapped[str | None] = mapped_column(String(32))
+    ask_key: Mapped[str | None] = mapped_column(String(255))
+    ask_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    abort_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     aborted_by: Mapped[str | None] = mapped_column(String(16))
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
@@ -167,6 +170,8 @@ class GenerationRow(Base):
     latency_ms: Mapped[int | None]
     __table_args__ = (
         Index("ix_generations_user_id_created_at", "user_id", "created_at"),
+        # One answer for one key, however many asks race: keys that are free are null.
+        Index("uq_generations_user_id_ask_key", "user_id", "ask_key", unique=True),
         # One answer at a time in a session: the database itself refuses a second.
         Index(
             "uq_generations_live_session",

@@ -11,7 +11,7 @@ from sys import getsizeof
 from typing import Final
 
 from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
-from runnel.events import Batch, Event, Position, Reset, Token
+from runnel.events import Batch, Event, Position, Reset, Token, text_of
 
 #: What a batch and an event weigh beside their text, as measured.
 _BATCH_BYTES: Final = 200
@@ -91,11 +91,16 @@ class MemoryLog:
             raise StaleFence(generation_id)
         if log.last != after or log.closed_at is not None:
             raise PositionConflict(f"{generation_id} ends at {log.last}, not {after}")
+        log.fence = fence
         self._add(generation_id, log, events)
         return log.last
 
     def read(self, generation_id: str, after: Position | None = None) -> "MemoryReader":
         return MemoryReader(self, generation_id, after)
+
+    async def epoch(self, generation_id: str) -> int | None:
+        log = self._logs.get(generation_id)
+        return None if log is None else log.epoch
 
     def hide(self, generation_id: str) -> None:
         for reader in tuple(self._waiting.get(generation_id, ())):
@@ -164,12 +169,13 @@ class MemoryReader:
         self._index = 0  # of the first batch not yet read, in self._log
         self._news: asyncio.Future[None] | None = None
         self._closed = False
+        self._ended = False  # the terminal event is read; no later epoch is told behind it
         home.enter(generation_id, self)
 
     async def next(self) -> Sequence[Batch]:
-        while not self._closed:
+        while not (self._closed or self._ended):
             batches = self._take()
-            if batches:
+            if batches or self._ended:
                 return batches
             self._news = asyncio.get_running_loop().create_future()
             try:
@@ -192,11 +198,10 @@ class MemoryReader:
         log = self._home.log_of(self._generation_id)
         if log is None:
             return ()
-        first: Batch | None = None
+        batches: list[Batch] = []
         if log is not self._log:
-            first = self._place(log)
-        batches: list[Batch] = [] if first is None else [first]
-        size = 0
+            batches += self._place(log)
+        size = sum(batch.size for batch in batches)
         while self._index < len(log.batches) and size < self._home.page_bytes:
             batch = log.batches[self._index]
             batches.append(batch)
@@ -204,20 +209,27 @@ class MemoryReader:
             size += batch.size
         if batches:
             self._cursor = batches[-1].last
+        self._ended = log.closed_at is not None and self._index == len(log.batches)
         return batches
 
-    def _place(self, log: _Log) -> Batch | None:
-        """Finds the cursor in a log: sets the next batch; the rest of a batch cut by the cursor.
+    def _place(self, log: _Log) -> Sequence[Batch]:
+        """Finds the cursor in a log and sets the next whole batch; what is to be read before it.
 
         A log begun anew under a reader is read from its first event, which is a `reset`.
         """
         before, self._log, self._index = self._log, log, 0
         if self._cursor is None or before is not None:
-            return None
-        if self._cursor.epoch != log.epoch or self._cursor > log.last:
-            self._log = None
-            raise PositionConflict(f"{self._generation_id}: no event at {self._cursor}")
-        offset = self._cursor.offset
+            return ()
+        if self._cursor.epoch == log.epoch and self._cursor <= log.last:
+            return self._rest(log, self._cursor.offset)
+        # The whole text so far, and then on; but an end that is there is told by itself.
+        events = [event for batch in log.batches for event in batch.events]
+        offset = log.last.offset - (1 if events[-1].terminal else 0)
+        reset = Reset(text_of(events))
+        return [Batch(log.epoch, offset, (reset,), _size(reset)), *self._rest(log, offset)]
+
+    def _rest(self, log: _Log, offset: int) -> Sequence[Batch]:
+        """What is behind an offset in the batch that it stands in; the next batch is set."""
         self._index = bisect_right(log.batches, offset, key=lambda batch: batch.offset)
         rest = log.batches[self._index - 1].after(offset)
-        return rest if rest.events else None
+        return [rest] if rest.events else ()

@@ -1,14 +1,18 @@
 """Prometheus metrics of one server. Labels are bounded: no user, no id, no raw path."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from runnel.chat.entities import Generation, Status
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -19,25 +23,35 @@ disable_created_metrics()
 
 
 class Metrics:
-    """Counts what happens; `exposition` gives the page that Prometheus reads."""
+    """Implements chat.ports.Observer; `exposition` gives the page that Prometheus reads."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "runnel_http_requests",
-            "HTTP requests answered.",
-            ("method", "route", "status"),
-            registry=self._registry,
+        self._requests = self._counter(
+            "http_requests", "HTTP requests answered.", "method", "route", "status"
         )
-        self._errors = Counter(
-            "runnel_errors", "Errors, by their code.", ("code",), registry=self._registry
+        self._errors = self._counter("errors", "Errors, by their code.", "code")
+        self._generations = self._counter(
+            "generations", "Answers that ended, by how they ended.", "status"
         )
-        self._generations = Counter(
-            "runnel_generations",
-            "Answers that ended, by how they ended.",
-            ("status",),
-            registry=self._registry,
+        self._aborts = self._counter("aborts", "Answers that were aborted, by whom.", "by")
+        self._interruptions = self._counter(
+            "interruptions", "Answers that the server broke off, by why.", "reason"
         )
+        self._resumes = self._counter("resumes", "Readers who came back with a position.")
+        self._resets = self._counter(
+            "resets", "Readers who were given the whole text anew, by why.", "reason"
+        )
+        self._retries = self._counter(
+            "upstream_retries", "Questions put to a provider again, by what it said.", "code"
+        )
+
+    def gauge(self, name: str, what: str, value: Callable[[], float]) -> None:
+        """Shows a number that is asked for whenever the page is read."""
+        Gauge(f"runnel_{name}", what, registry=self._registry).set_function(value)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"runnel_{name}", what, labels, registry=self._registry)
 
     def request(self, method: str, route: str, status: int) -> None:
         # A client may send any word as a method.
@@ -47,10 +61,26 @@ class Metrics:
     def error(self, code: str) -> None:
         self._errors.labels(code).inc()
 
-    def generation_ended(self, status: str, error_code: str | None) -> None:
-        self._generations.labels(status).inc()
-        if error_code is not None:
-            self.error(error_code)
+    def ended(self, generation: Generation) -> None:
+        self._generations.labels(generation.status).inc()
+        if generation.failure is not None:
+            self.error(generation.failure.code)
+        if generation.status is Status.ABORTED:
+            self._aborts.labels(generation.aborted_by).inc()
+        if generation.status is Status.INTERRUPTED:
+            self.interrupted("shutdown", 1)
+
+    def interrupted(self, reason: Literal["shutdown", "crash"], answers: int) -> None:
+        self._interruptions.labels(reason).inc(answers)
+
+    def resumed(self) -> None:
+        self._resumes.inc()
+
+    def reset(self, reason: str) -> None:
+        self._resets.labels(reason).inc()
+
+    def retried(self, code: str) -> None:
+        self._retries.labels(code).inc()
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

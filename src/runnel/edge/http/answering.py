@@ -1,78 +1,28 @@
-"""Delivers an answer over HTTP: as a stream of server-sent events, or whole, as JSON."""
+"""Delivers the answer to a question: as a stream, whole as JSON, or by an address to read it at."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 
-import structlog
 from fastapi import Request
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-from typing_extensions import override
 
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, Generation, Status
-from runnel.chat.ports import LogReader
+from runnel.chat.following import Follower
 from runnel.edge.answer_headers import add_headers
 from runnel.edge.dialects.members import usage_members
-from runnel.edge.dialects.sse import SseDialect, encode, retry_line
-from runnel.edge.http.shapes import AnswerShape
+from runnel.edge.dialects.sse import Format, SseDialect
+from runnel.edge.http.following import generation_path, held
+from runnel.edge.http.shapes import AcceptedShape, AnswerShape
+from runnel.edge.http.streaming import AnswerStream
 from runnel.edge.json import JsonResponse
-from runnel.edge.parts import Parts, parts_of
+from runnel.edge.parts import parts_of
 from runnel.edge.route import sign_in
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Failed, Start
-from runnel.settings import Settings
+from runnel.events import Batch, Failed, Position, Start
 
-_log = structlog.stdlib.get_logger()
-
-
-class AnswerStream(EventSourceResponse):
-    """One answer as server-sent events. Closing it, however it comes, only detaches."""
-
-    def __init__(
-        self,
-        first: Sequence[Batch],
-        reader: LogReader,
-        dialect: SseDialect,
-        settings: Settings,
-        held: ExitStack,
-    ) -> None:
-        self._first = first
-        self._reader = reader
-        self._dialect = dialect
-        self._held = held
-        super().__init__(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
-            self._frames(),
-            ping=settings.heartbeat_seconds,
-            ping_message_factory=_heartbeat,
-            send_timeout=settings.send_timeout_seconds,
-            sep="\n",
-            headers={"Cache-Control": "no-cache, no-transform"},
-        )
-
-    async def _frames(self) -> AsyncGenerator[bytes]:
-        yield retry_line() + encode(self._dialect, self._first)
-        batches = self._first
-        while not (batches and batches[-1].events[-1].terminal):
-            batches = await self._reader.next()
-            if not batches:
-                return  # closed by us: without an end, so that the client attaches again
-            yield encode(self._dialect, batches)
-
-    @override
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held:
-            try:
-                await super().__call__(scope, receive, send)
-            except SendTimeoutError:
-                _log.info("reader.stalled")
-
-
-def _heartbeat() -> ServerSentEvent:
-    return ServerSentEvent(comment="heartbeat", sep="\n")
+#: nginx's word for a client that has gone; nobody gets it, but the log and the metrics tell.
+_CLIENT_LEFT = 499
 
 
 async def ask(request: Request, question: Ask) -> Generation:
@@ -91,29 +41,42 @@ async def ask(request: Request, question: Ask) -> Generation:
 
 
 async def stream(
-    request: Request, caller: Identity, generation: Generation, dialect: SseDialect
+    request: Request,
+    caller: Identity,
+    generation: Generation,
+    dialect: SseDialect,
+    after: Position | None,
 ) -> Response:
-    """The answer as a stream. A fault known before the first token is raised instead."""
+    """The answer as a stream. A fault known before the first token is raised instead.
+
+    204 if the client has read it to its end before.
+    """
     parts = parts_of(request)
-    with ExitStack() as held:
-        reader = _follow(parts, caller, generation, held)
-        first = await _first_batches(reader, parts.settings.headers_after_seconds)
-        failure = _failed_at_once(first)
-        if failure is not None:
-            ended = await parts.chat.generation(caller.user_id, generation.id)
-            raise _failure(ended)
-        return AnswerStream(first, reader, dialect, parts.settings, held.pop_all())
+    follower = await parts.chat.follow(generation, after)
+    with held(parts, caller, follower) as stack:
+        if follower.finished:
+            return Response(status_code=204)
+        first = await _first_batches(follower, parts.settings.headers_after_seconds)
+        if after is None and _failed_at_once(first):
+            raise _failure(await parts.chat.generation(caller.user_id, generation.id))
+        return AnswerStream(first, follower, dialect, parts.settings, stack.pop_all())
     raise AssertionError  # ExitStack swallows nothing
 
 
 async def whole(request: Request, caller: Identity, generation: Generation) -> Response:
     """The answer as one JSON object, when it has ended."""
     parts = parts_of(request)
-    with ExitStack() as held:
-        reader = _follow(parts, caller, generation, held)
-        while batches := await reader.next():
-            if batches[-1].events[-1].terminal:
-                break
+    follower = await parts.chat.follow(generation)
+    with held(parts, caller, follower):
+        leaving = asyncio.create_task(_leave_with_client(request, follower))
+        try:
+            while await follower.next():
+                pass
+        finally:
+            client_left = leaving.done()
+            leaving.cancel()
+    if client_left and not follower.finished:
+        return Response(status_code=_CLIENT_LEFT)
     ended = await parts.chat.generation(caller.user_id, generation.id)
     if not ended.status.terminal:
         await sign_in(request)  # the reader is closed for whoever may not read any more
@@ -127,19 +90,36 @@ async def whole(request: Request, caller: Identity, generation: Generation) -> R
     return JsonResponse(_answer(ended))
 
 
-def _follow(parts: Parts, caller: Identity, generation: Generation, held: ExitStack) -> LogReader:
-    reader = parts.chat.attach(generation.id)
-    held.callback(reader.close)
-    held.enter_context(parts.watch.holding(caller, reader.close))
-    return reader
+def accepted(request: Request, caller: Identity, generation: Generation, form: Format) -> Response:
+    """202 at once: where to read the answer, and where to abort it."""
+    ticket = parts_of(request).tickets.issue(caller, generation.id)
+    path = generation_path(request, generation.id)
+    shown: AcceptedShape = {
+        "generation_id": generation.id,
+        "session_id": generation.session_id,
+        "message_id": generation.message_id,
+        "user_message_id": generation.user_message_id,
+        "status": generation.status,
+        "events_url": f"{path}/events?ticket={ticket}&format={form}",
+        "abort_url": f"{path}/abort",
+        "ticket": ticket,
+    }
+    return JsonResponse(shown, 202)
 
 
-async def _first_batches(reader: LogReader, seconds: float) -> list[Batch]:
+async def _leave_with_client(request: Request, follower: Follower) -> None:
+    """Ends the reading once the client has gone; the body was read, so nothing else can come."""
+    while not await request.is_disconnected():
+        await request.receive()
+    follower.leave()
+
+
+async def _first_batches(follower: Follower, seconds: float) -> list[Batch]:
     """What there is once something beyond `start` is there, or after so many seconds."""
     first: list[Batch] = []
     try:
         async with asyncio.timeout(seconds):
-            while batches := await reader.next():
+            while batches := await follower.next():
                 first += batches
                 if not isinstance(batches[-1].events[-1], Start):
                     break
@@ -148,10 +128,10 @@ async def _first_batches(reader: LogReader, seconds: float) -> list[Batch]:
     return first
 
 
-def _failed_at_once(first: Sequence[Batch]) -> Failed | None:
+def _failed_at_once(first: Sequence[Batch]) -> bool:
     events = [event for batch in first for event in batch.events]
     beyond = [event for event in events if not isinstance(event, Start)]
-    return beyond[0] if beyond and isinstance(beyond[0], Failed) else None
+    return bool(beyond) and isinstance(beyond[0], Failed)
 
 
 def _failure(ended: Generation) -> RunnelError:

@@ -1,12 +1,12 @@
 """What a question looks like in a body, and what the chat core is asked then."""
 
+import re
 from typing import Annotated, Final, Literal, Self
 
-from fastapi import Header
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from runnel.accounts.entities import Identity
-from runnel.chat.entities import Ask, Params, Turn
+from runnel.chat.entities import Ask, AskKey, Params, Turn
 from runnel.chat.sessions import session_ref
 from runnel.edge.dialects.sse import Format
 from runnel.errors import Code, RunnelError
@@ -15,6 +15,8 @@ from runnel.errors import Code, RunnelError
 MOST_MESSAGES: Final = 5000
 _INT64: Final = 2**63
 _MOST_STOPS: Final = 16
+#: Visible ASCII, and spaces between: a header holds nothing else unharmed.
+_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 def _listed(value: object) -> object:
@@ -68,6 +70,9 @@ class AskBody(BaseModel):
     session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     stream: bool | None = None
     format: Format = "text"
+    background: bool = False
+    on_disconnect: Literal["continue", "abort"] = "continue"
+    client_message_id: str | None = None
 
     @field_validator("messages")
     @classmethod
@@ -88,6 +93,10 @@ class AskBody(BaseModel):
             )
         if None not in (self.stream, self.params.stream) and self.stream != self.params.stream:
             raise ValueError("`stream` and `params.stream` contradict each other")
+        if self.background and self.on_disconnect == "abort":
+            raise ValueError(
+                "`background` answers belong to no connection: `on_disconnect` cannot be `abort`"
+            )
         return self
 
     @property
@@ -95,8 +104,11 @@ class AskBody(BaseModel):
         """Whether the client wants a stream; None if it did not say."""
         return self.params.stream if self.stream is None else self.stream
 
-    def to_ask(self, caller: Identity) -> Ask:
-        """Raises RunnelError `invalid_request` for an unfit session name."""
+    def to_ask(self, caller: Identity, idempotency_key: str | None) -> Ask:
+        """Raises RunnelError `invalid_request` for an unfit session name or key.
+
+        `idempotency_key` is the header's; `client_message_id` is the same by another way.
+        """
         history = None
         if self.messages:
             history = [Turn(message.role, message.content) for message in self.messages[:-1]]
@@ -115,14 +127,24 @@ class AskBody(BaseModel):
                 stop=tuple(self.params.stop or ()),
                 json_mode=self.params.json_mode,
             ),
+            key=self._key(idempotency_key),
+            needs_reader=self.on_disconnect == "abort",
         )
 
-
-def refuse_idempotency_key(
-    idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
-) -> None:
-    """Silently ignored, the header would promise what is not kept."""
-    if idempotency_key is not None:
-        raise RunnelError(
-            Code.INVALID_REQUEST, "is not supported by this version", field="Idempotency-Key"
-        )
+    def _key(self, header: str | None) -> AskKey | None:
+        given = {"Idempotency-Key": header, "client_message_id": self.client_message_id}
+        keys = {field: key for field, key in given.items() if key is not None}
+        for field, key in keys.items():
+            if not _KEY.fullmatch(key):
+                raise RunnelError(
+                    Code.INVALID_REQUEST,
+                    "is 1 to 255 visible ASCII characters, as a UUID",
+                    field=field,
+                )
+        if len(set(keys.values())) > 1:
+            raise RunnelError(
+                Code.INVALID_REQUEST,
+                "differs from the header Idempotency-Key; they are the same key, send one",
+                field="client_message_id",
+            )
+        return next((AskKey(key) for key in keys.values()), None)

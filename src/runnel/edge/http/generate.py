@@ -1,27 +1,49 @@
 """`/api/generate` and `/chat`: the two doors through which a question comes over HTTP."""
 
-from fastapi import APIRouter, Depends, Request
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runnel.accounts.entities import Identity
 from runnel.edge.deps import SIGNED_IN, Caller
 from runnel.edge.dialects.sse import dialect_of
 from runnel.edge.http import answering
-from runnel.edge.http.asking import AskBody, refuse_idempotency_key
-from runnel.edge.http.shapes import STREAM, AnswerShape, shaped
+from runnel.edge.http.asking import AskBody
+from runnel.edge.http.shapes import STREAM, AcceptedShape, AnswerShape, shaped
+from runnel.edge.positions import position_of
 from runnel.edge.route import AskRoute
 from runnel.errors import Code, RunnelError
+from runnel.events import Position
 
-router = APIRouter(
-    route_class=AskRoute,
-    tags=["ask"],
-    dependencies=[*SIGNED_IN, Depends(refuse_idempotency_key)],
-)
+router = APIRouter(route_class=AskRoute, tags=["ask"], dependencies=[*SIGNED_IN])
 public_router = APIRouter()
 
 
-@router.post("/api/generate", responses=STREAM, response_class=Response)
-async def generate(request: Request, caller: Caller, body: AskBody) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """What a request says that may be one sent again: its key, and what was read already."""
+
+    key: str | None
+    after: Position | None
+
+
+def _again(
+    idempotency_key: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> _Again:
+    return _Again(idempotency_key, position_of(last_event_id))
+
+
+Again = Annotated[_Again, Depends(_again)]
+
+
+@router.post(
+    "/api/generate", responses=STREAM | shaped(AcceptedShape, 202), response_class=Response
+)
+async def generate(request: Request, caller: Caller, again: Again, body: AskBody) -> Response:
     """Ask, and read the answer as it is made: server-sent events that end in `[DONE]`."""
     if body.streams is False:
         raise RunnelError(
@@ -29,8 +51,7 @@ async def generate(request: Request, caller: Caller, body: AskBody) -> Response:
             "/api/generate always streams; POST /chat answers in JSON.",
             field="stream",
         )
-    generation = await answering.ask(request, body.to_ask(caller))
-    return await answering.stream(request, caller, generation, dialect_of(body.format, ids=False))
+    return await _answered(request, caller, again, body, streams=True)
 
 
 @public_router.get("/api/generate", include_in_schema=False)
@@ -46,12 +67,32 @@ async def generate_is_posted(request: Request) -> Response:
     )
 
 
-@router.post("/chat", response_class=Response, responses=shaped(AnswerShape))
-async def chat(request: Request, caller: Caller, body: AskBody) -> Response:
+@router.post(
+    "/chat",
+    response_class=Response,
+    responses=shaped(AnswerShape) | shaped(AcceptedShape, 202),
+)
+async def chat(request: Request, caller: Caller, again: Again, body: AskBody) -> Response:
     """Ask, and get the answer whole as JSON; with `"stream": true`, as `/api/generate` does."""
-    generation = await answering.ask(request, body.to_ask(caller))
-    if body.streams:
-        return await answering.stream(
-            request, caller, generation, dialect_of(body.format, ids=False)
+    return await _answered(request, caller, again, body, streams=bool(body.streams))
+
+
+async def _answered(
+    request: Request, caller: Identity, again: _Again, body: AskBody, *, streams: bool
+) -> Response:
+    ask = body.to_ask(caller, again.key)
+    if again.after is not None and ask.key is None:
+        # Some readers send their POST again when a stream breaks; without a key that would be
+        # another question, answered and paid for once more.
+        raise RunnelError(
+            Code.INVALID_REQUEST,
+            "goes with an Idempotency-Key, which tells the answer to go on with",
+            field="Last-Event-ID",
         )
+    generation = await answering.ask(request, ask)
+    if body.background:
+        return answering.accepted(request, caller, generation, body.format)
+    if streams:
+        dialect = dialect_of(body.format, ids=ask.key is not None)
+        return await answering.stream(request, caller, generation, dialect, again.after)
     return await answering.whole(request, caller, generation)

@@ -1,24 +1,124 @@
-"""`/api/generations`: what has become of an answer."""
+"""`/api/generations`: what has become of answers, following them, stopping them."""
 
-from fastapi import APIRouter
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from runnel.chat.entities import Generation
+from runnel.chat.entities import Generation, Status
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.members import usage_members
-from runnel.edge.http.shapes import GenerationShape, shaped
-from runnel.edge.json import JsonResponse
-from runnel.edge.route import UserRoute
-
-router = APIRouter(route_class=UserRoute, tags=["generations"], dependencies=[*SIGNED_IN])
-
-
-@router.get(
-    "/api/generations/{generation_id}", response_class=Response, responses=shaped(GenerationShape)
+from runnel.edge.dialects.sse import Format, dialect_of
+from runnel.edge.http.following import held
+from runnel.edge.http.polling import poll
+from runnel.edge.http.shapes import (
+    STREAM,
+    GenerationShape,
+    GenerationsShape,
+    PollShape,
+    shaped,
 )
+from runnel.edge.http.streaming import AnswerStream
+from runnel.edge.json import JsonResponse
+from runnel.edge.positions import position_of
+from runnel.edge.route import TicketRoute, UserRoute
+
+MOST_WAIT_SECONDS: Final = 30
+_MOST_A_PAGE: Final = 100
+
+router = APIRouter(
+    prefix="/api/generations",
+    route_class=UserRoute,
+    tags=["generations"],
+    dependencies=[*SIGNED_IN],
+)
+reading = APIRouter(
+    prefix="/api/generations",
+    route_class=TicketRoute,
+    tags=["generations"],
+    dependencies=[*SIGNED_IN],
+)
+
+
+@router.get("", response_class=Response, responses=shaped(GenerationsShape))
+async def list_generations(
+    parts: AppParts,
+    caller: Caller,
+    status: Status | None = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_A_PAGE)] = 20,
+    cursor: str | None = None,
+) -> Response:
+    """The own answers, newest first. A page may be shorter than `limit` where texts are long."""
+    page, following = await parts.chat.generations(caller.user_id, status, cursor, limit)
+    shown: GenerationsShape = {
+        "generations": [_shown(generation) for generation in page],
+        "next_cursor": following,
+    }
+    return JsonResponse(shown)
+
+
+@router.get("/{generation_id}", response_class=Response, responses=shaped(GenerationShape))
 async def get_generation(parts: AppParts, caller: Caller, generation_id: str) -> Response:
     """An answer's state, with its text exactly up to the position that it names."""
     return JsonResponse(_shown(await parts.chat.generation(caller.user_id, generation_id)))
+
+
+@router.post(
+    "/{generation_id}/abort",
+    response_class=Response,
+    responses=shaped(GenerationShape) | shaped(GenerationShape, 202),
+)
+async def abort_generation(parts: AppParts, caller: Caller, generation_id: str) -> Response:
+    """Stops an answer for everyone; its text so far is kept. What has ended stays as it is.
+
+    202 with the status `abort_requested` if its end is not confirmed yet.
+    """
+    generation = await parts.chat.abort(caller.user_id, generation_id)
+    if generation.status.terminal:
+        return JsonResponse(_shown(generation))
+    return JsonResponse({**_shown(generation), "status": "abort_requested"}, 202)
+
+
+@reading.get(
+    "/{generation_id}/events",
+    response_class=Response,
+    responses={
+        200: {"content": STREAM[200]["content"] | {"application/json": {}}, "model": PollShape},
+        204: {"description": "The position is the last one: there is nothing more to come"},
+    },
+)
+async def follow_generation(
+    request: Request,
+    parts: AppParts,
+    caller: Caller,
+    generation_id: str,
+    *,
+    form: Annotated[Format, Query(alias="format")] = "events",
+    last_event_id: Annotated[str | None, Header()] = None,
+    after: str | None = None,
+    wait: Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS)] = 0,
+    _ticket: Annotated[str | None, Query(alias="ticket")] = None,
+) -> Response:
+    """Follow an answer from a position: what was missed, then live, to its end.
+
+    As server-sent events; with `Accept: application/json` as one page of events, for which
+    `wait` holds until there is news. A `ticket` stands for the header that EventSource cannot send.
+    """
+    position = position_of(last_event_id, after)
+    follower = await parts.chat.attach(caller.user_id, generation_id, position)
+    if _wants_json(request):
+        return await poll(parts, caller, follower, wait)
+    with held(parts, caller, follower) as stack:
+        if follower.finished:
+            return Response(status_code=204)
+        dialect = dialect_of(form, ids=True)
+        return AnswerStream((), follower, dialect, parts.settings, stack.pop_all())
+    raise AssertionError  # ExitStack swallows nothing
+
+
+def _wants_json(request: Request) -> bool:
+    accepts = request.headers.get("accept", "")
+    return "application/json" in accepts and "text/event-stream" not in accepts
 
 
 def _shown(generation: Generation) -> GenerationShape:

@@ -50,6 +50,42 @@ class GenerationShape(TypedDict):
     latency_ms: int | None
 
 
+class GenerationsShape(TypedDict):
+    generations: list[GenerationShape]
+    next_cursor: str | None
+
+
+class AcceptedShape(TypedDict):
+    """An answer that is being made; `events_url` carries the ticket already."""
+
+    generation_id: str
+    session_id: str
+    message_id: str
+    user_message_id: str
+    status: str
+    events_url: str
+    abort_url: str
+    ticket: str
+
+
+class PollShape(TypedDict):
+    """Events, each with its `position`, its `type` and what else it says.
+
+    `position` is that of the last event read, to go on from; `done` once the end was read.
+    """
+
+    events: list[dict[str, Any]]
+    position: str | None
+    done: bool
+
+
+class TicketShape(TypedDict):
+    """`expires_in` in seconds."""
+
+    ticket: str
+    expires_in: int
+
+
 class TokensShape(TypedDict):
     """`expires_in` in seconds."""
 

@@ -1,0 +1,64 @@
+"""Who follows the answers that are to be aborted once nobody does."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+#: A client that polls is there between its polls, for so many seconds.
+POLL_LINGER_SECONDS: Final = 35.0
+
+
+class _Audience:
+    __slots__ = ("gone_at", "readers")
+
+    def __init__(self, gone_at: float) -> None:
+        self.readers = 0
+        self.gone_at: float | None = gone_at
+
+
+class Audiences:
+    """Counts the readers of those answers, and knows since when there are none."""
+
+    def __init__(
+        self, *, grace_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._grace_seconds = grace_seconds
+        self._clock = clock
+        self._audiences: dict[str, _Audience] = {}
+
+    def expect(self, generation_id: str) -> None:
+        """From now on somebody has to come, and to stay."""
+        self._audiences[generation_id] = _Audience(self._clock())
+
+    def forget(self, generation_id: str) -> None:
+        """The answer has ended."""
+        self._audiences.pop(generation_id, None)
+
+    def enter(self, generation_id: str) -> None:
+        audience = self._audiences.get(generation_id)
+        if audience is not None:
+            audience.readers += 1
+            audience.gone_at = None
+
+    def leave(self, generation_id: str, *, linger_seconds: float = 0.0) -> None:
+        """A reader has gone by itself; it counts as there for a while yet, if it lingers."""
+        audience = self._audiences.get(generation_id)
+        if audience is not None:
+            audience.readers -= 1
+            if not audience.readers:
+                audience.gone_at = self._clock() + linger_seconds
+
+    def dismiss(self, generation_id: str) -> None:
+        """A reader was sent away by the server, which is no sign that nobody wants the answer."""
+        audience = self._audiences.get(generation_id)
+        if audience is not None:
+            audience.readers -= 1
+
+    def deserted(self) -> list[str]:
+        """The answers that nobody has followed for the grace."""
+        latest = self._clock() - self._grace_seconds
+        return [
+            generation_id
+            for generation_id, audience in self._audiences.items()
+            if audience.gone_at is not None and audience.gone_at <= latest
+        ]

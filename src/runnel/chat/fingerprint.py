@@ -1,0 +1,20 @@
+"""Whether two questions are the same: what is asked counts, not how the answer is delivered."""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from runnel.chat.entities import Ask
+
+
+def fingerprint(ask: Ask) -> str:
+    """SHA-256, in hex, of what was asked, as the client put it."""
+    asked = {
+        "text": ask.text,
+        "history": None if ask.history is None else [asdict(turn) for turn in ask.history],
+        "session": asdict(ask.session),
+        "model": ask.model,
+        "params": asdict(ask.params),
+    }
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

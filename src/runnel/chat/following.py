@@ -1,0 +1,179 @@
+"""One reader's way through one answer: from the log, and from its row where the log has nothing."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import structlog
+
+from runnel.chat.audiences import Audiences
+from runnel.chat.entities import Generation
+from runnel.chat.ports import LogReader, Observer, Store
+from runnel.errors import RunnelError
+from runnel.events import Batch, Position, Reset
+
+_log = structlog.stdlib.get_logger()
+#: How many rows one look reads.
+_ROWS_A_LOOK: Final = 500
+
+
+class Follower:
+    """Follows one answer from a position. `leave` or `close` it in the end.
+
+    `finished`: the reader holds the terminal position already; there is nothing to come.
+    """
+
+    def __init__(
+        self, home: "Followers", generation_id: str, reader: LogReader, after: Position | None
+    ) -> None:
+        self.generation_id = generation_id
+        self.finished = False
+        self._home = home
+        self._reader = reader
+        self._cursor = after
+        self._began = False
+        self._ended: Generation | None = None
+        self._present = True
+        self._silent_since: float | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """Of the last event that was given; where the reader began, before there was one."""
+        return self._cursor
+
+    async def next(self) -> Sequence[Batch]:
+        """All that is there behind the cursor, at most a page; waits if there is nothing.
+
+        Empty when it was closed, and once the terminal event has been given. Cancelling loses
+        nothing.
+        """
+        if self.finished:
+            return ()
+        if self._ended is None:
+            self._silent_since = time.monotonic()
+            try:
+                batches = await self._reader.next()
+            finally:
+                self._silent_since = None
+            if batches:
+                return self._given(batches)
+        if self._ended is None or not self._present:
+            return ()
+        return self._given(_rest(self._ended, self._cursor))
+
+    def leave(self, *, linger_seconds: float = 0.0) -> None:
+        """The client has gone, or has all it wanted. One that polls lingers till it comes again."""
+        if self._depart():
+            self._home.audiences.leave(self.generation_id, linger_seconds=linger_seconds)
+
+    def close(self) -> None:
+        """The server ends the reading; for the client the answer is not over."""
+        if self._depart():
+            self._home.audiences.dismiss(self.generation_id)
+
+    def silent_since(self) -> float | None:
+        """Since when it waits for the log; None while it does not."""
+        return self._silent_since
+
+    def end_with(self, ended: Generation) -> None:
+        """What the log does not tell any more is told by the row."""
+        self._ended = ended
+        self._reader.close()
+
+    def _given(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        if isinstance(batches[0].events[0], Reset):
+            self._count_reset()
+        self._began = True
+        self._cursor = batches[-1].last
+        self.finished = batches[-1].events[-1].terminal
+        return batches
+
+    def _count_reset(self) -> None:
+        if self._ended is not None:
+            self._home.observer.reset("row")
+        elif self._cursor is not None:
+            self._home.observer.reset("epoch" if self._began else "position")
+
+    def _depart(self) -> bool:
+        was_present, self._present = self._present, False
+        if was_present:
+            self._home.remove(self)
+            self._reader.close()
+        return was_present
+
+
+def _rest(ended: Generation, cursor: Position | None) -> Sequence[Batch]:
+    """What an ended generation's row tells a reader: the text, if it has not all of it; the end."""
+    end = ended.position
+    assert end is not None
+    terminal = Batch(end.epoch, end.offset, (ended.terminal(),))
+    before = Position(end.epoch, end.offset - 1)
+    if cursor == before:
+        return (terminal,)
+    return (Batch(before.epoch, before.offset, (Reset(ended.text),)), terminal)
+
+
+class Followers:
+    """All who follow an answer on this instance."""
+
+    def __init__(
+        self, store: Store, audiences: Audiences, observer: Observer, *, silence_seconds: float
+    ) -> None:
+        self.audiences = audiences
+        self.observer = observer
+        self._store = store
+        self._silence_seconds = silence_seconds
+        self._followers: set[Follower] = set()
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+    def add(self, generation_id: str, reader: LogReader, after: Position | None) -> Follower:
+        follower = Follower(self, generation_id, reader, after)
+        self._followers.add(follower)
+        self.audiences.enter(generation_id)
+        return follower
+
+    def remove(self, follower: Follower) -> None:
+        self._followers.discard(follower)
+
+    async def watch(self) -> NoReturn:
+        """Looks again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._silence_seconds / 3)
+            try:
+                await self.look()
+            except RunnelError:
+                _log.warning("readers.rows_not_read")  # the next look makes up for it
+            except Exception:  # noqa: BLE001 - the outermost frame: the next look must come
+                _log.exception("readers.look_failed")
+
+    async def look(self) -> None:
+        """Who has heard nothing for long is told what the rows say, for they are the truth.
+
+        Raises RunnelError `store_unavailable`.
+        """
+        now = time.monotonic()
+        silent: dict[str, list[Follower]] = {}
+        for follower in self._followers:
+            since = follower.silent_since()
+            if since is not None and now - since >= self._silence_seconds:
+                silent.setdefault(follower.generation_id, []).append(follower)
+        ids = list(silent)
+        for begin in range(0, len(ids), _ROWS_A_LOOK):
+            part = ids[begin : begin + _ROWS_A_LOOK]
+            await self._tell({generation_id: silent[generation_id] for generation_id in part})
+
+    async def _tell(self, silent: dict[str, list[Follower]]) -> None:
+        seen = {row.id: row for row in await self._store.see_all(silent)}
+        for generation_id, followers in silent.items():
+            row = seen.get(generation_id)
+            if row is not None and row.end is None:
+                continue
+            ended = row and await self._store.ended(generation_id)
+            for follower in followers:
+                if ended is None:  # purged
+                    follower.close()
+                else:
+                    follower.end_with(ended)

@@ -1,0 +1,198 @@
+"""What reads generations: as the chat core sees them, alone or in pages."""
+
+import re
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, cast
+
+from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runnel.chat.entities import LIVE, Failure, Generation, Status
+from runnel.chat.ports import Seen
+from runnel.errors import Code, RunnelError
+from runnel.events import FinishReason, Position, Usage
+from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow
+
+LIVE_STATES: Final = tuple(status.value for status in LIVE)
+#: A page of answers ends once their texts have so many characters, or with its first answer.
+PAGE_CHARACTERS: Final = 1024 * 1024
+_CURSOR: Final = re.compile(r"([0-9]{1,17})-([0-9a-f-]{36})")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+async def live_in_session(connection: AsyncConnection, session_id: str) -> str | None:
+    """The id of the generation that is being made in a session."""
+    return await connection.scalar(
+        select(GenerationRow.id).where(
+            GenerationRow.session_id == session_id, GenerationRow.status.in_(LIVE_STATES)
+        )
+    )
+
+
+async def asked_with(
+    connection: AsyncConnection, user_id: str, key: str, since: datetime
+) -> tuple[str, str] | None:
+    """The generation that a key was used for, and the fingerprint of what was asked."""
+    rows = await connection.execute(
+        select(GenerationRow.id, GenerationRow.ask_fingerprint).where(
+            GenerationRow.user_id == user_id,
+            GenerationRow.ask_key == key,
+            GenerationRow.created_at > since,
+        )
+    )
+    row = rows.first()
+    return (row.id, row.ask_fingerprint) if row else None
+
+
+async def get(
+    connection: AsyncConnection, generation_id: str, user_id: str | None = None
+) -> Generation | None:
+    """A generation with its text so far; with `user_id`, only if it is that user's."""
+    query = _with_text().where(GenerationRow.id == generation_id)
+    if user_id is not None:
+        query = query.where(GenerationRow.user_id == user_id)
+    row = (await connection.execute(query)).first()
+    return None if row is None else await _shown(connection, row)
+
+
+async def page(
+    connection: AsyncConnection, user_id: str, status: Status | None, cursor: str | None, limit: int
+) -> tuple[list[Generation], str | None]:
+    """A user's generations, newest first, and the cursor of the next page.
+
+    Raises RunnelError `invalid_request` for a cursor that is none.
+    """
+    query = (
+        select(
+            GenerationRow.id,
+            GenerationRow.created_at,
+            func.length(MessageRow.content).label("characters"),
+        )
+        .join(MessageRow, MessageRow.id == GenerationRow.message_id)
+        .where(GenerationRow.user_id == user_id)
+        .order_by(GenerationRow.created_at.desc(), GenerationRow.id.desc())
+        .limit(limit + 1)
+    )
+    if status is not None:
+        query = query.where(GenerationRow.status == status)
+    if cursor is not None:
+        query = query.where(
+            tuple_(GenerationRow.created_at, GenerationRow.id) < tuple_(*_parsed(cursor))
+        )
+    found = (await connection.execute(query)).all()
+    here = found[: _fitting([row.characters for row in found[:limit]])]
+    following = None
+    if len(here) < len(found):
+        last = here[-1]
+        following = f"{(last.created_at - _EPOCH) // _MICROSECOND}-{last.id}"
+    rows = await connection.execute(
+        _with_text()
+        .where(GenerationRow.id.in_([row.id for row in here]))
+        .order_by(GenerationRow.created_at.desc(), GenerationRow.id.desc())
+    )
+    return [await _shown(connection, row) for row in rows.all()], following
+
+
+async def see(
+    connection: AsyncConnection, ids: Collection[str], user_id: str | None = None
+) -> list[Seen]:
+    """How generations stand; with `user_id`, only that user's."""
+    query = select(
+        GenerationRow.id, GenerationRow.status, GenerationRow.epoch, GenerationRow.last_offset
+    ).where(GenerationRow.id.in_(ids))
+    if user_id is not None:
+        query = query.where(GenerationRow.user_id == user_id)
+    return [
+        Seen(
+            row.id,
+            Status(row.status),
+            None if row.status in LIVE_STATES else Position(row.epoch, row.last_offset),
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def checkpointed(
+    connection: AsyncConnection, generation_id: str, epoch: int
+) -> tuple[str, Position | None]:
+    """The text of a live generation that is kept, and the position of the last of it."""
+    rows = await connection.execute(
+        select(CheckpointRow.text, CheckpointRow.last_offset)
+        .where(CheckpointRow.generation_id == generation_id, CheckpointRow.epoch == epoch)
+        .order_by(CheckpointRow.last_offset)
+    )
+    pieces = rows.all()
+    if not pieces:
+        return "", None
+    return "".join(piece.text for piece in pieces), Position(epoch, pieces[-1].last_offset)
+
+
+def _with_text() -> Select[GenerationRow, str]:
+    return select(GenerationRow, MessageRow.content).join(
+        MessageRow, MessageRow.id == GenerationRow.message_id
+    )
+
+
+def _parsed(cursor: str) -> tuple[datetime, str]:
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise RunnelError(
+            Code.INVALID_REQUEST, "is not a `next_cursor` that a page named", field="cursor"
+        )
+    return _EPOCH + int(match[1]) * _MICROSECOND, match[2]
+
+
+def _fitting(lengths: Sequence[int]) -> int:
+    """How many of the first make a page."""
+    total = 0
+    for number, length in enumerate(lengths):
+        total += length
+        if number and total > PAGE_CHARACTERS:
+            return number
+    return len(lengths)
+
+
+async def _shown(connection: AsyncConnection, row: Row[GenerationRow, str]) -> Generation:
+    if row.status in LIVE_STATES:
+        text, position = await checkpointed(connection, row.id, row.epoch)
+    else:
+        text, position = row.content, Position(row.epoch, row.last_offset)
+    return Generation(
+        id=row.id,
+        user_id=row.user_id,
+        session_id=row.session_id,
+        message_id=row.message_id,
+        user_message_id=row.user_message_id,
+        model=row.model,
+        provider=row.provider,
+        provider_model=row.provider_model,
+        status=Status(row.status),
+        fence=row.fence,
+        created_at=row.created_at,
+        text=text,
+        position=position,
+        finish_reason=cast("FinishReason | None", row.finish_reason),
+        usage=_usage(row.prompt_tokens, row.completion_tokens, row.usage_source),
+        failure=_failure(
+            row.error_code, row.error_message, row.error_retry_after, retryable=row.error_retryable
+        ),
+        aborted_by=row.aborted_by,
+        first_token_ms=row.first_token_ms,
+        latency_ms=row.latency_ms,
+    )
+
+
+def _usage(prompt: int, completion: int | None, source: str | None) -> Usage | None:
+    if completion is None or source is None:
+        return None
+    return Usage(prompt, completion, cast("Literal['provider', 'estimated']", source))
+
+
+def _failure(
+    code: str | None, message: str | None, retry_after: float | None, *, retryable: bool | None
+) -> Failure | None:
+    if code is None:
+        return None
+    return Failure(Code(code), message or "", retryable or False, retry_after)
