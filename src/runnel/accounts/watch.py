@@ -93,9 +93,12 @@ class Watch:
         # What is known is matched again: it may have been opened just before it was revoked,
         # and have come here only after the look that saw that.
         _end(self._by_login, found.logins)
-        _end(self._by_user, found.users)
+        try:
+            # First, so that those who read what is aborted by it are told so.
+            await self._report(found.users)
+        finally:
+            _end(self._by_user, found.users)
         _end(self._by_user, await self._missing())
-        await self._report(found.users)
         self._looked = begun
 
     async def _missing(self) -> set[str]:

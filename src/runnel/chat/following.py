@@ -72,9 +72,14 @@ class Follower:
         if self._depart():
             self._home.audiences.dismiss(self.generation_id)
 
-    def silent_since(self) -> float | None:
-        """Since when it waits for the log; None while it does not."""
-        return self._silent_since
+    def silent(self, before: float) -> bool:
+        """Whether it has waited for the log since `before`, and longer."""
+        return self._silent_since is not None and self._silent_since <= before
+
+    def looked(self, at: float) -> None:
+        """Its row says nothing new."""
+        if self._silent_since is not None:
+            self._silent_since = at
 
     def end_with(self, ended: Generation) -> None:
         """What the log does not tell any more is told by the row."""
@@ -154,11 +159,10 @@ class Followers:
 
         Raises RunnelError `store_unavailable`.
         """
-        now = time.monotonic()
+        latest = time.monotonic() - self._silence_seconds
         silent: dict[str, list[Follower]] = {}
         for follower in self._followers:
-            since = follower.silent_since()
-            if since is not None and now - since >= self._silence_seconds:
+            if follower.silent(latest):
                 silent.setdefault(follower.generation_id, []).append(follower)
         ids = list(silent)
         for begin in range(0, len(ids), _ROWS_A_LOOK):
@@ -170,6 +174,8 @@ class Followers:
         for generation_id, followers in silent.items():
             row = seen.get(generation_id)
             if row is not None and row.end is None:
+                for follower in followers:
+                    follower.looked(time.monotonic())
                 continue
             ended = row and await self._store.ended(generation_id)
             for follower in followers:

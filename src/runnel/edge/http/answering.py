@@ -109,8 +109,8 @@ def accepted(request: Request, caller: Identity, generation: Generation, form: F
 
 async def _leave_with_client(request: Request, follower: Follower) -> None:
     """Ends the reading once the client has gone; the body was read, so nothing else can come."""
-    while not await request.is_disconnected():
-        await request.receive()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
     follower.leave()
 
 
