@@ -13,6 +13,7 @@ from starlette.responses import Response
 from runnel.edge.fields import unknown_field
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
+from runnel.edge.paths import generation_path
 from runnel.edge.positions import MalformedPositionError
 from runnel.errors import Code, RunnelError
 
@@ -101,9 +102,7 @@ async def _runnel_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(math.ceil(error.retry_after or _RETRY_SECONDS))
     members: dict[str, object] = dict(error.facts)
     if error.code is Code.BUSY and "generation_id" in error.facts:
-        path = (
-            f"{request.scope.get('root_path', '')}/api/generations/{error.facts['generation_id']}"
-        )
+        path = generation_path(request.scope, error.facts["generation_id"])
         members |= {"events_url": f"{path}/events", "abort_url": f"{path}/abort"}
     if error.field:
         members["errors"] = [{"field": error.field, "message": error.message}]

@@ -12,11 +12,12 @@ from runnel.chat.following import Follower
 from runnel.edge.answer_headers import add_headers
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format, SseDialect
-from runnel.edge.http.following import generation_path, held
+from runnel.edge.http.following import held
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
 from runnel.edge.http.streaming import AnswerStream
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
+from runnel.edge.paths import generation_path
 from runnel.edge.route import sign_in
 from runnel.errors import Code, RunnelError
 from runnel.events import Batch, Failed, Position, Start
@@ -93,7 +94,7 @@ async def whole(request: Request, caller: Identity, generation: Generation) -> R
 def accepted(request: Request, caller: Identity, generation: Generation, form: Format) -> Response:
     """202 at once: where to read the answer, and where to abort it."""
     ticket = parts_of(request).tickets.issue(caller, generation.id)
-    path = generation_path(request, generation.id)
+    path = generation_path(request.scope, generation.id)
     shown: AcceptedShape = {
         "generation_id": generation.id,
         "session_id": generation.session_id,

@@ -2,8 +2,6 @@
 
 from contextlib import ExitStack
 
-from starlette.requests import HTTPConnection
-
 from runnel.accounts.entities import Identity
 from runnel.chat.following import Follower
 from runnel.edge.parts import Parts
@@ -15,8 +13,3 @@ def held(parts: Parts, caller: Identity, follower: Follower, *, linger: float = 
     stack.callback(follower.leave, linger_seconds=linger)
     stack.enter_context(parts.watch.holding(caller, follower.close))
     return stack
-
-
-def generation_path(connection: HTTPConnection, generation_id: str) -> str:
-    """The path of a generation as clients see it."""
-    return f"{connection.scope.get('root_path', '')}/api/generations/{generation_id}"
