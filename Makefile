@@ -6,6 +6,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNNEL := $(BIN)/runnel
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The tests with readers from npm are left out where there is no npm. (The redirection has make ask
+# a shell: only a shell knows `command`.)
+NPM_INSTALLED := $(if $(shell command -v npm 2>/dev/null),tests/js/node_modules/.installed)
 
 .PHONY: help
 help: ## Print what can be done here
@@ -20,8 +23,13 @@ dev: .venv/installed ## The same, starting anew whenever the code changes
 	@exec $(RUNNEL) serve --reload
 
 .PHONY: test
-test: .venv/installed-dev ## Install the test tools too and run the whole suite
+test: .venv/installed-dev $(NPM_INSTALLED) ## Install the test tools too and run the whole suite
 	$(BIN)/pytest --numprocesses 2
+
+.PHONY: test-long
+test-long: .venv/installed-dev ## Cut streams and race abort against the end, many thousand times
+	RUNNEL_CUTS=10000 RUNNEL_RACES=1000 $(BIN)/pytest \
+		tests/http/test_cuts.py tests/http/test_races.py -s --timeout 3600
 
 .PHONY: check
 check: .venv/installed-dev ## Lint, types, and the direction of imports
@@ -69,6 +77,11 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	@echo "Installing the test tools into .venv."
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+tests/js/node_modules/.installed: tests/js/package-lock.json tests/js/package.json
+	@echo "Installing the readers from npm that the tests use."
+	@cd tests/js && npm ci --no-audit --no-fund --loglevel error --progress false
 	@touch $@
 
 # /docs and /redoc are served from $(DOCS_DIR) and load nothing from elsewhere. To upgrade: change

@@ -1,0 +1,110 @@
+"""A real Chromium for tests that are no coroutines.
+
+Playwright runs in a thread of its own: its blocking interface would leave an event loop running
+in the thread of the tests, and no coroutine of another test could be run there any more.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, Final, Self, TypeVar
+
+from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import TimeoutError as PageTimeoutError
+
+_T = TypeVar("_T")
+START_SECONDS: Final = 45
+CALL_SECONDS: Final = 30
+WAIT_SECONDS: Final = 25
+_LAUNCH: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class Tab:
+    """A page that is shown in a profile of its own."""
+
+    def __init__(self, chromium: "Chromium", page: Page) -> None:
+        self._chromium = chromium
+        self._page = page
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        """What an expression, or a function called with the argument, comes to in the page."""
+        return self._chromium.call(self._page.evaluate(script, argument))
+
+    def until(self, script: str, argument: Any = None, seconds: float = WAIT_SECONDS) -> None:
+        """Waits until an expression, or a function called with the argument, is true."""
+        waiting = self._page.wait_for_function(
+            script, arg=argument, timeout=seconds * 1000, polling=20
+        )
+        try:
+            self._chromium.call(waiting, seconds + CALL_SECONDS)
+        except PageTimeoutError as error:
+            reader = str(self.run("JSON.stringify(window.reader ?? null)"))
+            raise AssertionError(f"{script} is not true; the reader: …{reader[-1000:]}") from error
+
+
+class Chromium:
+    """Started on `with`; stopped, and its thread joined, at its end."""
+
+    def __init__(self, executable: str) -> None:
+        self._executable = executable
+        self._started: Future[Browser] = Future()
+        self._thread = threading.Thread(target=self._run, name="chromium", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._browser = self._started.result(START_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(CALL_SECONDS)
+        assert not self._thread.is_alive(), "Chromium did not stop"
+
+    def call(self, work: Coroutine[Any, Any, _T], seconds: float = CALL_SECONDS) -> _T:
+        """Runs a coroutine in Playwright's loop, from the test's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    @contextmanager
+    def tab(self, url: str) -> Generator[Tab]:
+        """Shows a page; what it throws fails the test."""
+        thrown: list[str] = []
+        context = self.call(self._browser.new_context())
+        try:
+            page = self.call(context.new_page())
+            page.on("pageerror", lambda error: thrown.append(str(error)))
+            self.call(page.goto(url))
+            yield Tab(self, page)
+        finally:
+            self.call(context.close())
+        assert thrown == []
+
+    def _run(self) -> None:
+        try:
+            # Not the loop of the process's policy: the server under test may have chosen uvloop.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=self._executable, args=_LAUNCH
+            )
+            self._started.set_result(browser)
+            await self._stopping.wait()
+            await browser.close()
