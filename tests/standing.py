@@ -79,6 +79,23 @@ class Standing:
             "holdings": len(parts.watch._by_user) + len(parts.watch._by_login),
         }
 
+    @property
+    def followers(self) -> int:
+        """How many readers follow an answer."""
+        return len(self.server.server.parts.chat._followers)
+
+    def ended(self, generation_id: str) -> tuple[Any, ...]:
+        """State, text, code of the failure, and who aborted it, as the database holds them.
+
+        Empty if it holds nothing of it.
+        """
+        found = self.rows(
+            "SELECT status, content, error_code, aborted_by FROM generations"  # noqa: S608 - an id of ours
+            " JOIN messages ON messages.id = generations.message_id"
+            f" WHERE generations.id = '{generation_id}'"
+        )
+        return found[0] if found else ()
+
     def _answer(self, ask: Json) -> Answer:
         answer = self._answers[ask["messages"][-1]["content"]]
         return answer if isinstance(answer, Answer) else answer(ask)

@@ -1,116 +1,37 @@
 """Servers that are killed, stopped, started twice, or lose their database: nobody waits in vain."""
 
 import asyncio
-import os
-import re
 import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from json import dumps
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
+from processes import Starting, house_of, rows_of, run, starting
 from provider import Answer, Provider
 from reading import Incoming, parsed, parsed_events, simplest_text, text_of, without_comments
-from standing import POLL_SECONDS, POLLS, Json, Standing, standing
+from standing import POLL_SECONDS, POLLS, Standing, standing
 
 GENERATE = "/api/generate"
-COMMAND = (sys.executable, "-m", "runnel")
 #: A stop takes no longer than this beyond the grace; five seconds is what uvicorn would wait.
 QUICKLY = 4.0
 
 
-class Served:
-    """`runnel serve` as a process, and a client of it."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        self.process = process
-        banner: list[str] = []
-        while not banner or not banner[-1].startswith("curl"):
-            line = process.stdout.readline()
-            assert line, "".join(banner)
-            banner.append(line)
-        self.url = re.findall(r"listens on (http://\S+)", "".join(banner))[0]
-        token = re.findall(r"Bearer (\S+)\"", banner[-1])[0]
-        headers = {"Authorization": f"Bearer {token}"}
-        self.client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
-
-    def post(self, path: str, **body: Any) -> httpx.Response:
-        return self.client.post(path, json={"message": "?"} | body)
-
-    def generation(self, generation_id: str) -> Json:
-        return self.client.get(f"/api/generations/{generation_id}").json()
-
-    def signal(self, number: signal.Signals) -> float:
-        self.process.send_signal(number)
-        return time.monotonic()
-
-
-Starting = Callable[..., Served]
-
-
 @pytest.fixture
 def folder(tmp_path: Path, provider: Provider) -> Path:
-    alias = {"provider": "openai", "model": "test", "base_url": provider.url}
-    (tmp_path / "models.json").write_text(dumps({"aliases": {"chat/test": alias}}))
-    return tmp_path
-
-
-def environment(folder: Path, **changes: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(folder / "data"),
-        "MODELS_FILE": str(folder / "models.json"),
-        "PORT": "0",
-        "CHECKPOINT_SECONDS": "0.05",
-        **changes,
-    }
+    return house_of(provider, tmp_path)
 
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Starting]:
-    """Starts servers on the same data; what still runs at the end is killed."""
-    with ExitStack() as stack:
-
-        def starting(**changes: str) -> Served:
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [*COMMAND, "serve"],
-                    env=environment(folder, **changes),
-                    cwd=folder,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )
-            )
-            stack.callback(process.kill)
-            served = Served(process)
-            stack.enter_context(served.client)
-            return served
-
-        yield starting
-
-
-def run(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(folder, **changes),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    with starting(folder) as start:
+        yield start
 
 
 def poll(seen: Callable[[], bool]) -> None:
@@ -167,8 +88,7 @@ def test_a_killed_server_finds_its_answers_interrupted_with_what_was_checkpointe
 
 
 def states(folder: Path) -> list[str]:
-    with closing(sqlite3.connect(folder / "data" / "runnel.db")) as connection:
-        return [row[0] for row in connection.execute("SELECT DISTINCT status FROM generations")]
+    return [row[0] for row in rows_of(folder, "SELECT DISTINCT status FROM generations")]
 
 
 def test_a_second_server_on_the_same_data_ends_at_once_and_the_first_works_on(
