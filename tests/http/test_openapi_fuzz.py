@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 
+from provider import Provider
+from serving import Signed
 from wire import House, bearer
 
 #: They change or end the account or the login that they are called with.
@@ -129,8 +132,9 @@ def bodies(*names: str) -> st.SearchStrategy[object]:
         ),
         ("/login", bodies("username", "password")),
         ("/refresh", bodies("refresh_token")),
+        ("/api/tickets", bodies("generation_id", "websocket")),
     ],
-    ids=["chat", "params", "login", "refresh"],
+    ids=["chat", "params", "login", "refresh", "tickets"],
 )
 def test_no_json_is_the_servers_fault(
     house: House, admin: str, path: str, strategy: st.SearchStrategy[object]
@@ -156,3 +160,58 @@ def test_no_bytes_are_the_servers_fault(house: House, admin: str) -> None:
         is_nobodys_fault(house.http.post(path, content=content, headers=headers))
 
     send()
+
+
+POSITIONS: Final = st.text(max_size=20) | st.from_regex(r"[0-9]{1,20}-[0-9]{1,20}", fullmatch=True)
+#: Numbers only up to a moment: they are waited for.
+WAITS: Final = st.floats(max_value=0.01).map(str) | st.text("-.,+einfa \0", max_size=8)
+#: What HTTP lets through.
+HEADER_BYTES: Final = st.text("\t !0129-\xff", max_size=12).map(
+    lambda text: text.strip().encode("latin-1")
+)
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["finished", "running"])
+def test_no_way_to_follow_an_answer_is_the_servers_fault(
+    house: House, admin: str, gate: Provider, *, background: bool
+) -> None:
+    if not background:
+        gate.release()
+    body = {"message": "hi", "model": "chat/gated", "background": background}
+    asked = house.http.post("/chat", json=body, headers=bearer(admin)).json()
+    path = f"/api/generations/{asked['generation_id']}/events"
+    fields = {"after": POSITIONS, "format": POSITIONS, "wait": WAITS}
+
+    @settings(bounded, max_examples=60)
+    @given(st.fixed_dictionaries({}, optional=fields), HEADER_BYTES | st.none())
+    def follow(params: dict[str, str], last_event_id: bytes | None) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in bearer(admin).items()]
+        headers.append((b"Accept", b"application/json"))
+        if last_event_id is not None:
+            headers.append((b"Last-Event-ID", last_event_id))
+        is_nobodys_fault(house.http.get(path, params=params, headers=headers))
+
+    follow()
+
+
+def test_no_cursor_is_the_servers_fault(house: House, admin: str) -> None:
+    house.ask(Signed("admin", "", admin))
+    parts = st.from_regex(r"[0-9]{1,19}-[0-9a-f-]{30,40}", fullmatch=True) | st.text(max_size=60)
+
+    @settings(bounded, max_examples=100)
+    @given(parts, st.integers() | st.text(max_size=5))
+    def listed(cursor: str, limit: object) -> None:
+        params = {"cursor": cursor, "limit": str(limit)}
+        is_nobodys_fault(house.http.get("/api/generations", params=params, headers=bearer(admin)))
+
+    listed()
+
+
+def test_no_ticket_is_the_servers_fault(house: House) -> None:
+    @settings(bounded, max_examples=100)
+    @given(st.text(max_size=200), st.text(max_size=40))
+    def followed(ticket: str, generation_id: str) -> None:
+        path = f"/api/generations/{quote(generation_id, safe='')}/events"
+        is_nobodys_fault(house.http.get(path, params={"ticket": ticket}))
+
+    followed()

@@ -92,13 +92,15 @@ class Watch:
         found = await self._store.revoked_since(self._looked - OVERLAP)
         # What is known is matched again: it may have been opened just before it was revoked,
         # and have come here only after the look that saw that.
-        _end(self._by_login, found.logins)
+        revoked = _held_by(self._by_login, found.logins)
+        disabled = _held_by(self._by_user, found.users)
+        _end(revoked - disabled)
         try:
-            # First, so that those who read what is aborted by it are told so.
+            # Before their readers are closed, so that they are told what became of the answer.
             await self._report(found.users)
         finally:
-            _end(self._by_user, found.users)
-        _end(self._by_user, await self._missing())
+            _end(disabled)
+        _end(_held_by(self._by_user, await self._missing()))
         self._looked = begun
 
     async def _missing(self) -> set[str]:
@@ -131,8 +133,10 @@ def _filed(index: defaultdict[str, set[_Holding]], key: str, holding: _Holding) 
             del index[key]
 
 
-def _end(index: Mapping[str, set[_Holding]], keys: Iterable[str]) -> None:
-    for key in keys:
-        # A copy: closing may take the holding out at once.
-        for holding in tuple(index.get(key, ())):
-            holding.end()
+def _held_by(index: Mapping[str, set[_Holding]], keys: Iterable[str]) -> set[_Holding]:
+    return {holding for key in keys for holding in index.get(key, ())}
+
+
+def _end(holdings: Iterable[_Holding]) -> None:
+    for holding in holdings:
+        holding.end()

@@ -51,7 +51,7 @@ class TextDialect:
         done = DONE + tail if event.terminal else b""
         if event.type == "end":
             return done
-        return _named(event) + (b"\n" if event.terminal else tail) + done
+        return _named(event) + tail + done
 
 
 @dataclass(frozen=True, slots=True)

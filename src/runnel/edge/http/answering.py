@@ -20,7 +20,7 @@ from runnel.edge.parts import parts_of
 from runnel.edge.paths import generation_path
 from runnel.edge.route import sign_in
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Failed, Position, Start
+from runnel.events import Batch, Failed, Position, Reset, Start
 
 #: nginx's word for a client that has gone; nobody gets it, but the log and the metrics tell.
 _CLIENT_LEFT = 499
@@ -131,7 +131,9 @@ async def _first_batches(follower: Follower, seconds: float) -> list[Batch]:
 
 def _failed_at_once(first: Sequence[Batch]) -> bool:
     events = [event for batch in first for event in batch.events]
-    beyond = [event for event in events if not isinstance(event, Start)]
+    # An answer that was interrupted before it said anything is told by its row as no text, and
+    # the end.
+    beyond = [event for event in events if not isinstance(event, Start) and event != Reset("")]
     return bool(beyond) and isinstance(beyond[0], Failed)
 
 
