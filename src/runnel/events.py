@@ -134,8 +134,8 @@ class Batch:
     """Events that were appended together: `events[i]` stands at `EPOCH-(offset + i)`.
 
     `size` is about what it holds in memory, in bytes. `frames` keeps what a dialect made of the
-    whole batch, by the dialect's key, so that readers who follow live share one encoding; the
-    log forgets it once the batch is old.
+    whole batch, by the dialect's key, so that readers who follow live share one encoding. None:
+    nothing is kept, as of a batch that is old.
     """
 
     epoch: int

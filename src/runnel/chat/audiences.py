@@ -9,11 +9,12 @@ POLL_LINGER_SECONDS: Final = 35.0
 
 
 class _Audience:
-    __slots__ = ("gone_at", "readers")
+    __slots__ = ("gone_at", "lingering_until", "readers")
 
     def __init__(self, gone_at: float) -> None:
         self.readers = 0
         self.gone_at: float | None = gone_at
+        self.lingering_until = gone_at
 
 
 class Audiences:
@@ -44,9 +45,12 @@ class Audiences:
         """A reader has gone by itself; it counts as there for a while yet, if it lingers."""
         audience = self._audiences.get(generation_id)
         if audience is not None:
+            # One that polls is there still, though another came and went after it.
+            until = max(audience.lingering_until, self._clock() + linger_seconds)
+            audience.lingering_until = until
             audience.readers -= 1
             if not audience.readers:
-                audience.gone_at = self._clock() + linger_seconds
+                audience.gone_at = until
 
     def dismiss(self, generation_id: str) -> None:
         """A reader was sent away by the server, which is no sign that nobody wants the answer."""

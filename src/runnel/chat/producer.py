@@ -256,11 +256,13 @@ class Producer:
         held = self._cleaner.flush()
         if held:
             await self._write([self._bounded(held)])
-        ended = await self._store_end(self._ending(outcome, self._position))
+        ending = self._ending(outcome, self._position)
+        ended = await self._store_end(ending)
         if ended is None:  # purged with its session or its user
             self._log.drop(generation.id)
             return
-        if not ended.status.terminal:
+        if ended.end != ending.position:
+            # Another has it, or has ended it with a text of its own: readers learn that anew.
             raise StaleFence(generation.id)
         await self._append([ended.terminal()])
         self._observer.ended(ended)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, cast
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import LIVE, Failure, Generation, Status
@@ -68,7 +68,7 @@ async def page(
         select(
             GenerationRow.id,
             GenerationRow.created_at,
-            func.length(MessageRow.content).label("characters"),
+            (func.length(MessageRow.content) + _unfolded()).label("characters"),
         )
         .join(MessageRow, MessageRow.id == GenerationRow.message_id)
         .where(GenerationRow.user_id == user_id)
@@ -132,6 +132,19 @@ async def checkpointed(
 def _with_text() -> Select[GenerationRow, str]:
     return select(GenerationRow, MessageRow.content).join(
         MessageRow, MessageRow.id == GenerationRow.message_id
+    )
+
+
+def _unfolded() -> ColumnElement[int]:
+    """How many characters of a live generation's text are not in its message yet."""
+    return (
+        select(func.coalesce(func.sum(func.length(CheckpointRow.text)), 0))
+        .where(
+            CheckpointRow.generation_id == GenerationRow.id,
+            CheckpointRow.epoch == GenerationRow.epoch,
+        )
+        .correlate(GenerationRow)
+        .scalar_subquery()
     )
 
 

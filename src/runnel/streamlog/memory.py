@@ -35,7 +35,7 @@ class _Log:
 
     def add(self, events: Sequence[Event]) -> int:
         size = _BATCH_BYTES + sum(map(_size, events))
-        batch = Batch(self.epoch, self.last.offset + 1, tuple(events), size)
+        batch = Batch(self.epoch, self.last.offset + 1, tuple(events), size, frames={})
         self.batches.append(batch)
         if len(self.batches) > _ENCODED_BATCHES:
             self.batches[-_ENCODED_BATCHES - 1].frames = None

@@ -82,14 +82,14 @@ def retry_line() -> bytes:
 
 
 def _encode(dialect: SseDialect, batch: Batch) -> bytes:
-    if batch.frames is None:
-        batch.frames = {}
-    frames = batch.frames.get(dialect.key)
+    frames = None if batch.frames is None else batch.frames.get(dialect.key)
     if frames is None:
-        frames = batch.frames[dialect.key] = b"".join(
+        frames = b"".join(
             dialect.frame(event, Position(batch.epoch, batch.offset + index))
             for index, event in enumerate(batch.events)
         )
+        if batch.frames is not None:
+            batch.frames[dialect.key] = frames
     return frames
 
 

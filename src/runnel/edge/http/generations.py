@@ -117,8 +117,12 @@ async def follow_generation(
 
 
 def _wants_json(request: Request) -> bool:
-    accepts = request.headers.get("accept", "")
-    return "application/json" in accepts and "text/event-stream" not in accepts
+    kinds = {kind.partition(";")[0].strip().lower() for kind in _accepted(request)}
+    return "application/json" in kinds and "text/event-stream" not in kinds
+
+
+def _accepted(request: Request) -> list[str]:
+    return ",".join(request.headers.getlist("accept")).split(",")
 
 
 def _shown(generation: Generation) -> GenerationShape:
