@@ -9,54 +9,62 @@ POLL_LINGER_SECONDS: Final = 35.0
 
 
 class _Audience:
-    __slots__ = ("gone_at", "lingering_until", "readers")
+    __slots__ = ("gone_at", "lingering_until", "needed", "readers")
 
-    def __init__(self, gone_at: float) -> None:
+    def __init__(self) -> None:
+        self.needed = False
         self.readers = 0
-        self.gone_at: float | None = gone_at
-        self.lingering_until = gone_at
+        self.gone_at: float | None = None
+        self.lingering_until = 0.0
 
 
 class Audiences:
-    """Counts the readers of those answers, and knows since when there are none."""
+    """Counts the readers of answers; of those that need some, knows since when there are none."""
 
     def __init__(
         self, *, grace_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._grace_seconds = grace_seconds
         self._clock = clock
+        # Of the answers that have readers or need some: a question that was sent twice may have
+        # a reader before it is known that its answer needs one.
         self._audiences: dict[str, _Audience] = {}
 
     def expect(self, generation_id: str) -> None:
         """From now on somebody has to come, and to stay."""
-        self._audiences[generation_id] = _Audience(self._clock())
+        audience = self._audiences.setdefault(generation_id, _Audience())
+        audience.needed = True
+        if not audience.readers:
+            audience.gone_at = self._clock()
 
     def forget(self, generation_id: str) -> None:
         """The answer has ended."""
-        self._audiences.pop(generation_id, None)
-
-    def enter(self, generation_id: str) -> None:
         audience = self._audiences.get(generation_id)
         if audience is not None:
-            audience.readers += 1
-            audience.gone_at = None
+            audience.needed = False
+            self._tidy(generation_id, audience)
+
+    def enter(self, generation_id: str) -> None:
+        audience = self._audiences.setdefault(generation_id, _Audience())
+        audience.readers += 1
+        audience.gone_at = None
 
     def leave(self, generation_id: str, *, linger_seconds: float = 0.0) -> None:
         """A reader has gone by itself; it counts as there for a while yet, if it lingers."""
-        audience = self._audiences.get(generation_id)
-        if audience is not None:
-            # One that polls is there still, though another came and went after it.
-            until = max(audience.lingering_until, self._clock() + linger_seconds)
-            audience.lingering_until = until
-            audience.readers -= 1
-            if not audience.readers:
-                audience.gone_at = until
+        audience = self._audiences[generation_id]
+        # One that polls is there still, though another came and went after it.
+        until = max(audience.lingering_until, self._clock() + linger_seconds)
+        audience.lingering_until = until
+        audience.readers -= 1
+        if not audience.readers:
+            audience.gone_at = until
+        self._tidy(generation_id, audience)
 
     def dismiss(self, generation_id: str) -> None:
         """A reader was sent away by the server, which is no sign that nobody wants the answer."""
-        audience = self._audiences.get(generation_id)
-        if audience is not None:
-            audience.readers -= 1
+        audience = self._audiences[generation_id]
+        audience.readers -= 1
+        self._tidy(generation_id, audience)
 
     def deserted(self) -> list[str]:
         """The answers that nobody has followed for the grace."""
@@ -64,5 +72,9 @@ class Audiences:
         return [
             generation_id
             for generation_id, audience in self._audiences.items()
-            if audience.gone_at is not None and audience.gone_at <= latest
+            if audience.needed and audience.gone_at is not None and audience.gone_at <= latest
         ]
+
+    def _tidy(self, generation_id: str, audience: _Audience) -> None:
+        if not (audience.needed or audience.readers):
+            del self._audiences[generation_id]

@@ -21,7 +21,8 @@ _ROWS_A_LOOK: Final = 500
 class Follower:
     """Follows one answer from a position. `leave` or `close` it in the end.
 
-    `finished`: the reader holds the terminal position already; there is nothing to come.
+    `finished`: the reader holds the terminal position; there is nothing to come. `left`: it went
+    by itself.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Follower:
     ) -> None:
         self.generation_id = generation_id
         self.finished = False
+        self.left = False
         self._home = home
         self._reader = reader
         self._cursor = after
@@ -65,6 +67,7 @@ class Follower:
     def leave(self, *, linger_seconds: float = 0.0) -> None:
         """The client has gone, or has all it wanted. One that polls lingers till it comes again."""
         if self._depart():
+            self.left = True
             self._home.audiences.leave(self.generation_id, linger_seconds=linger_seconds)
 
     def close(self) -> None:
@@ -167,9 +170,9 @@ class Followers:
         ids = list(silent)
         for begin in range(0, len(ids), _ROWS_A_LOOK):
             part = ids[begin : begin + _ROWS_A_LOOK]
-            await self._tell({generation_id: silent[generation_id] for generation_id in part})
+            await self._tell({each: silent[each] for each in part}, latest)
 
-    async def _tell(self, silent: dict[str, list[Follower]]) -> None:
+    async def _tell(self, silent: dict[str, list[Follower]], latest: float) -> None:
         seen = {row.id: row for row in await self._store.see_all(silent)}
         for generation_id, followers in silent.items():
             row = seen.get(generation_id)
@@ -178,7 +181,8 @@ class Followers:
                     follower.looked(time.monotonic())
                 continue
             ended = row and await self._store.ended(generation_id)
-            for follower in followers:
+            # Meanwhile the log may have told some of them.
+            for follower in [waiting for waiting in followers if waiting.silent(latest)]:
                 if ended is None:  # purged
                     follower.close()
                 else:

@@ -27,7 +27,7 @@ from runnel.chat.prompt import Prompt
 from runnel.chat.retrying import Retries
 from runnel.chat.text import Cleaner, estimate_tokens, split_forged_ends
 from runnel.errors import Code, RunnelError
-from runnel.events import Event, FinishReason, Position, Token, Usage
+from runnel.events import Event, FinishReason, Position, Reset, Token, Usage
 
 _log = structlog.stdlib.get_logger()
 _MAX_RETRY_PAUSE: Final = 5.0
@@ -199,6 +199,8 @@ class Producer:
             async for batch in batches:
                 self._heard = time.monotonic()
                 await self._write(self._texts(batch))
+                if self._stopped is not None:
+                    return self._stopped  # a library may have swallowed the interruption
                 if self._full:
                     return Outcome(Status.COMPLETED, finish_reason="length")
         return self._whole() or failed(
@@ -261,9 +263,14 @@ class Producer:
         if ended is None:  # purged with its session or its user
             self._log.drop(generation.id)
             return
-        if ended.end != ending.position:
-            # Another has it, or has ended it with a text of its own: readers learn that anew.
+        if ended.end is None:
             raise StaleFence(generation.id)
+        if ended.end != ending.position:
+            # Another ended it first, with a text of its own, in an epoch that readers have to see
+            # begin: what they have from here is not what is kept.
+            self._position = await self._log.begin(
+                generation.id, ended.end.epoch, generation.fence, Reset(ended.text)
+            )
         await self._append([ended.terminal()])
         self._observer.ended(ended)
         _log.info(

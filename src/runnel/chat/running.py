@@ -32,6 +32,7 @@ class Running:
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = False
+        self._drained = False
 
     def __len__(self) -> int:
         return len(self._producers)
@@ -68,41 +69,46 @@ class Running:
         producer = self._producers.pop(task)
         self._audiences.forget(producer.generation.id)
 
-    async def abort(self, generation_id: str, by: str, *, wait_seconds: float) -> None:
-        """Aborts one generation, keeping its text, and awaits its end for a while."""
-        await self._stop(
-            lambda generation: generation.id == generation_id,
-            aborted(by),
-            wait_seconds=wait_seconds,
-        )
+    def abort(self, user_id: str, generation_id: str, by: str) -> bool:
+        """Aborts a user's generation at once, if it is made here; whether it is."""
+        chosen = self._chosen(lambda made: (made.id, made.user_id) == (generation_id, user_id))
+        for producer in chosen.values():
+            producer.stop(aborted(by))
+        return bool(chosen)
+
+    async def await_end(self, generation_id: str, seconds: float) -> None:
+        """Awaits the end of a generation that is made here, but not for longer than that."""
+        if chosen := self._chosen(lambda made: made.id == generation_id):
+            await asyncio.wait(chosen, timeout=seconds)
+
+    async def await_beginnings(self, seconds: float) -> None:
+        """Until the questions that are being written down now have their producers."""
+        if beginning := self._tasks - self._producers.keys():
+            await asyncio.wait(beginning, timeout=seconds)
 
     async def abort_all(self, user_id: str, by: str) -> None:
         """Aborts all that is being made for a user, and what is about to be."""
-        # A question that is being written down has no producer yet.
-        beginning = self._tasks - self._producers.keys()
-        if beginning:
-            await asyncio.wait(beginning, timeout=END_WAIT_SECONDS)
-        await self._stop(
-            lambda generation: generation.user_id == user_id,
-            aborted(by),
-            wait_seconds=END_WAIT_SECONDS,
-        )
+        await self.await_beginnings(END_WAIT_SECONDS)
+        await self._stop(lambda made: made.user_id == user_id, aborted(by))
 
     async def watch(self) -> None:
         """Each `checkpoint_seconds`, until cancelled: checkpoints, and what has gone on too long."""
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
-            for producer in self._producers.values():
-                producer.enforce_deadlines()
-            self._stop_deserted()
-            self._log.tidy()
             try:
+                for producer in self._producers.values():
+                    producer.enforce_deadlines()
+                self._stop_deserted()
+                self._log.tidy()
                 await self._checkpoint()
             except Exception:  # noqa: BLE001 - the outermost frame: the next round must come
-                _log.exception("checkpoint.failed")
+                _log.exception("watch.failed")
 
     async def drain(self, grace_seconds: float) -> None:
-        """Takes no more, gives what runs `grace_seconds` to finish, then interrupts the rest."""
+        """Takes no more, gives what runs `grace_seconds` to finish, then interrupts the rest.
+
+        Whose end cannot be stored then, its readers are let go; a second drain does not wait.
+        """
         self._closing = True
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_seconds
@@ -111,7 +117,12 @@ class Running:
         # A question that came in just before still begins its answer.
         while self._tasks and (left := until - loop.time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
-        await self._stop(lambda _: True, interrupted(), wait_seconds=END_WAIT_SECONDS)
+        await self._stop(
+            lambda _: True, interrupted(), seconds=0 if self._drained else END_WAIT_SECONDS
+        )
+        self._drained = True
+        for producer in self._producers.values():
+            self._log.hide(producer.generation.id)
 
     async def close(self) -> None:
         """Cancels what even a drain has not ended; the next start finds it and interrupts it."""
@@ -143,10 +154,17 @@ class Running:
                 producer.stop(aborted("disconnect"))
 
     async def _stop(
-        self, which: Callable[[Generation], bool], outcome: Outcome, *, wait_seconds: float
+        self,
+        which: Callable[[Generation], bool],
+        outcome: Outcome,
+        *,
+        seconds: float = END_WAIT_SECONDS,
     ) -> None:
-        chosen = {t: p for t, p in self._producers.items() if which(p.generation)}
+        chosen = self._chosen(which)
         for producer in chosen.values():
             producer.stop(outcome)
         if chosen:
-            await asyncio.wait(chosen, timeout=wait_seconds)
+            await asyncio.wait(chosen, timeout=seconds)
+
+    def _chosen(self, which: Callable[[Generation], bool]) -> "dict[asyncio.Task[None], Producer]":
+        return {task: made for task, made in self._producers.items() if which(made.generation)}

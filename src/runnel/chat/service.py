@@ -83,21 +83,32 @@ class ChatService:
         return await asyncio.shield(self._running.own(self._begin(ask, model)))
 
     async def attach(
-        self, user_id: str, generation_id: str, after: Position | None = None
+        self,
+        user_id: str,
+        generation_id: str,
+        after: Position | None = None,
+        *,
+        polling: bool = False,
     ) -> Follower:
         """Begins to follow a user's own answer: from the current epoch's first event, or behind
-        a position.
+        a position. Who polls comes back all the time, and is not counted as coming back.
 
         Raises RunnelError `not_found` for unknown and foreign alike.
         """
         seen = await self._store.see(user_id, generation_id)
         if seen is None:
             raise _unknown()
-        return await self._follow(generation_id, seen.end, after)
+        follower = await self._follow(generation_id, seen.end, after)
+        if after is not None and not polling and not follower.finished:
+            self._observer.resumed()
+        return follower
 
     async def follow(self, asked: Generation, after: Position | None = None) -> Follower:
         """The same for an answer that was just asked for, as `ask` gave it."""
-        return await self._follow(asked.id, asked.end, after)
+        follower = await self._follow(asked.id, asked.end, after)
+        if after is not None and not follower.finished:
+            self._observer.resumed()
+        return follower
 
     async def generation(self, user_id: str, generation_id: str) -> Generation:
         """A user's own generation. Raises RunnelError `not_found` for unknown and foreign alike."""
@@ -121,12 +132,17 @@ class ChatService:
         It is live still if the end could not be confirmed in time; then it will end all the
         same. What has ended stays as it is. Raises RunnelError `not_found`.
         """
+        # Before anything else: it costs, and the database may be away.
+        self._running.abort(user_id, generation_id, "user")
         seen = await self._store.request_abort(user_id, generation_id)
         if seen is None:
             raise _unknown()
         if seen.end is None:
             wait_seconds = self._rules.abort_wait_seconds
-            await self._running.abort(generation_id, "user", wait_seconds=wait_seconds)
+            if not self._running.abort(user_id, generation_id, "user"):
+                # Its producer, which is about to be, finds the request.
+                await self._running.await_beginnings(wait_seconds)
+            await self._running.await_end(generation_id, wait_seconds)
         return await self.generation(user_id, generation_id)
 
     async def abort_all(self, user_id: str, by: str = "user") -> None:
@@ -152,8 +168,6 @@ class ChatService:
         except BaseException:
             follower.leave()
             raise
-        if after is not None and not follower.finished:
-            self._observer.resumed()
         return follower
 
     async def _tell_what_has_ended(self, follower: Follower, end: Position | None) -> None:

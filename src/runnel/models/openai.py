@@ -1,6 +1,9 @@
 """Models that speak OpenAI's chat-completions wire: OpenAI itself, and any server like it."""
 
 import json
+import math
+import time
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -19,6 +22,7 @@ _TOO_MANY = 429
 _SERVER_FAULT = 500
 _REFUSED_KEY = (401, 403)
 _CONNECT_SECONDS = 10
+_MOST_SECONDS = 86_400.0
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 
 
@@ -105,8 +109,9 @@ def translate(alias: str, error: Exception, *, begun: bool) -> RunnelError:
     if isinstance(error, openai.APIStatusError):
         return _of_status(provider, error)
     code, what = _without_status(error, begun=begun)
-    refused = isinstance(error, openai.APIConnectionError) and not begun
-    kind = NotTakenError if refused and code is Code.UPSTREAM_ERROR else RunnelError
+    # Whoever took the request and hung up may have answered it, and may bill it.
+    unreached = isinstance(error.__cause__, httpx2.ConnectError)
+    kind = NotTakenError if unreached else RunnelError
     return kind(code, f"{provider} {what}.")
 
 
@@ -148,7 +153,14 @@ def _of_status(provider: str, error: openai.APIStatusError) -> RunnelError:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return min(max(0.0, float(retry_after)), 86_400.0) if retry_after else None
-    except ValueError:  # a date: rare, and a client may as well try again when it likes
+    """Of `Retry-After`: a number of seconds, or a date (RFC 9110, 10.2.3); None if it is neither."""
+    if not retry_after:
         return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(0.0, seconds), _MOST_SECONDS) if math.isfinite(seconds) else None

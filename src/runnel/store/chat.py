@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.entities import Ask, AskKey, Ending, Generation, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, Epoch, Model, Seen
 from runnel.errors import Code, RunnelError
-from runnel.store import generations, sessions, shown
+from runnel.store import generations, sessions, shown, users
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 
@@ -43,6 +43,9 @@ class ChatStore:
             joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
             if joined:
                 return Begun(joined, ())
+            if not await users.enabled(connection, ask.user_id):
+                # Who asks is found before the body is read, which may have taken long.
+                raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
             session = await sessions.find_or_create(connection, ask.user_id, ask.session)
             if session.leaf_id is not None:
                 running = await shown.live_in_session(connection, session.id)

@@ -175,23 +175,31 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
 
 
 async def interrupt_all_live(connection: AsyncConnection) -> int:
-    """Ends every live generation with what was checkpointed of it; how many there were."""
+    """Ends every live generation with what was checkpointed of it; how many there were.
+
+    One that was to be aborted is aborted: that it was not yet is no reason to ask it again.
+    """
     rows = await connection.execute(
         select(
-            GenerationRow.id, GenerationRow.fence, GenerationRow.epoch, GenerationRow.prompt_tokens
+            GenerationRow.id,
+            GenerationRow.fence,
+            GenerationRow.epoch,
+            GenerationRow.prompt_tokens,
+            GenerationRow.abort_requested_at,
         ).where(GenerationRow.status.in_(LIVE_STATES))
     )
     live = rows.all()
-    for generation_id, fence, epoch, prompt_tokens in live:
+    for generation_id, fence, epoch, prompt_tokens, abort_requested_at in live:
         text, _ = await checkpointed(connection, generation_id, epoch)
         # Whoever attaches later finds a `reset` (or, before the first epoch, a `start`) at
         # offset 0 and the end at 1: an end that no producer wrote is in an epoch of its own.
         ending = Ending(
-            status=Status.INTERRUPTED,
+            status=Status.ABORTED if abort_requested_at else Status.INTERRUPTED,
             text=text,
             position=Position(epoch + 1, 1),
             usage=Usage(prompt_tokens, estimate_tokens(text), "estimated"),
-            failure=INTERRUPTED,
+            failure=None if abort_requested_at else INTERRUPTED,
+            aborted_by="user" if abort_requested_at else None,
         )
         await end(connection, generation_id, fence, ending)
     return len(live)

@@ -38,7 +38,8 @@ async def find_or_create(
             return await _create(connection, user_id, ref.name)
     except IntegrityError:  # another ask made it meanwhile
         found = await find(connection, user_id, ref)
-        assert found is not None
+        if found is None:  # or its user has gone
+            raise
         return found
 
 

@@ -51,6 +51,13 @@ async def has_admin(connection: AsyncConnection) -> bool:
     return found is not None
 
 
+async def enabled(connection: AsyncConnection, user_id: str) -> bool:
+    found = await connection.scalar(
+        select(UserRow.id).where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
+    )
+    return found is not None
+
+
 async def is_still(connection: AsyncConnection, account: Account) -> bool:
     """Whether the account is there, enabled and has that password; it stays so till the end."""
     found = await connection.scalar(

@@ -1,7 +1,8 @@
 """Delivers the answer to a question: as a stream, whole as JSON, or by an address to read it at."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import Request
 from starlette.responses import Response
@@ -57,7 +58,10 @@ async def stream(
     with held(parts, caller, follower) as stack:
         if follower.finished:
             return Response(status_code=204)
-        first = await _first_batches(follower, parts.settings.headers_after_seconds)
+        async with _leaving_with(request, follower):
+            first = await _first_batches(follower, parts.settings.headers_after_seconds)
+        if follower.left:
+            return Response(status_code=_CLIENT_LEFT)
         if after is None and _failed_at_once(first):
             raise _failure(await parts.chat.generation(caller.user_id, generation.id))
         return AnswerStream(first, follower, dialect, parts.settings, stack.pop_all())
@@ -69,14 +73,11 @@ async def whole(request: Request, caller: Identity, generation: Generation) -> R
     parts = parts_of(request)
     follower = await parts.chat.follow(generation)
     with held(parts, caller, follower):
-        leaving = asyncio.create_task(_leave_with_client(request, follower))
-        try:
+        async with _leaving_with(request, follower):
             while await follower.next():
                 pass
-        finally:
-            client_left = leaving.done()
-            leaving.cancel()
-    if client_left and not follower.finished:
+        client_left = follower.left
+    if client_left:
         return Response(status_code=_CLIENT_LEFT)
     ended = await parts.chat.generation(caller.user_id, generation.id)
     if not ended.status.terminal:
@@ -108,11 +109,21 @@ def accepted(request: Request, caller: Identity, generation: Generation, form: F
     return JsonResponse(shown, 202)
 
 
-async def _leave_with_client(request: Request, follower: Follower) -> None:
-    """Ends the reading once the client has gone; the body was read, so nothing else can come."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    follower.leave()
+@asynccontextmanager
+async def _leaving_with(request: Request, follower: Follower) -> AsyncGenerator[None]:
+    """Inside, the reading ends as soon as the client has gone."""
+
+    async def leave_with_client() -> None:
+        # The body was read, so nothing else can come.
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        follower.leave()
+
+    leaving = asyncio.create_task(leave_with_client())
+    try:
+        yield
+    finally:
+        leaving.cancel()
 
 
 async def _first_batches(follower: Follower, seconds: float) -> list[Batch]:

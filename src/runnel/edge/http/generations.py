@@ -105,8 +105,9 @@ async def follow_generation(
     `wait` holds until there is news. A `ticket` stands for the header that EventSource cannot send.
     """
     position = position_of(last_event_id, after)
-    follower = await parts.chat.attach(caller.user_id, generation_id, position)
-    if _wants_json(request):
+    polling = _wants_json(request)
+    follower = await parts.chat.attach(caller.user_id, generation_id, position, polling=polling)
+    if polling:
         return await poll(parts, caller, follower, wait)
     with held(parts, caller, follower) as stack:
         if follower.finished:

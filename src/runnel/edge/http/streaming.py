@@ -45,12 +45,19 @@ class AnswerStream(EventSourceResponse):
         )
 
     async def _frames(self) -> AsyncGenerator[bytes]:
-        yield retry_line() + encode(self._dialect, self._first)
-        while not self._follower.finished:
+        frames = retry_line() + encode(self._dialect, self._first)
+        self._first = ()
+        while True:
+            yield frames
+            # A reader that waits holds nothing of what it was given: that may be a whole answer.
+            del frames
+            if self._follower.finished:
+                return
             batches = await self._follower.next()
             if not batches:
                 return  # closed by us: without an end, so that the client attaches again
-            yield encode(self._dialect, batches)
+            frames = encode(self._dialect, batches)
+            del batches
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
