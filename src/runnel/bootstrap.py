@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -38,6 +38,8 @@ from runnel.telemetry import logs
 from runnel.telemetry.metrics import Metrics
 
 _log = structlog.stdlib.get_logger()
+#: How long closing what a disabled user reads waits for its answers to end, twice at most.
+_DISABLED_ABORT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             who.store,
             check_seconds=settings.revocation_check_seconds,
             clock=now,
-            on_user_disabled=lambda user_id: chat.abort_all(user_id, by="server"),
+            on_user_disabled=lambda user_id: chat.abort_all(
+                user_id, by="server", seconds=_DISABLED_ABORT_SECONDS
+            ),
         )
         parts = Parts(
             settings=settings,

@@ -95,7 +95,9 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """Somebody stopped the answer; `by` says who: `user` or `server`."""
+    """The answer was stopped; `by` says who did: `user`, `disconnect` (nobody followed it any more)
+    or `server`.
+    """
 
     type: ClassVar = "aborted"
     terminal: ClassVar = True

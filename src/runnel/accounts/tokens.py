@@ -33,7 +33,8 @@ _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AE
 class Claims:
     """What a token says. Times are whole seconds since 1970; `login_id` is its family.
 
-    `generation_id` is what a ticket is good for; no other token has one.
+    `generation_id` is what a ticket is good for; no other token has one. A ticket's `login_id` may
+    be an API key's, or empty for the guest.
     """
 
     type: TokenType

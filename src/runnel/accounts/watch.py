@@ -116,10 +116,9 @@ class Watch:
         self._reported = {
             user_id: at for user_id, at in self._reported.items() if users.get(user_id) == at
         }
-        for user_id, at in users.items():
-            if user_id not in self._reported:
-                await self._on_user_disabled(user_id)
-                self._reported[user_id] = at
+        new = {user_id: at for user_id, at in users.items() if user_id not in self._reported}
+        await asyncio.gather(*map(self._on_user_disabled, new))
+        self._reported |= new
 
 
 @contextmanager

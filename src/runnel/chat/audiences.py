@@ -38,7 +38,7 @@ class Audiences:
             audience.gone_at = self._clock()
 
     def forget(self, generation_id: str) -> None:
-        """The answer has ended."""
+        """The answer has ended, or somebody wants it whoever reads."""
         audience = self._audiences.get(generation_id)
         if audience is not None:
             audience.needed = False

@@ -178,7 +178,6 @@ class Seen:
     """How a generation stands, without its text. `end` is the terminal position, if it has one."""
 
     id: str
-    status: Status
     end: Position | None
 
 

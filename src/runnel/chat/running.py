@@ -65,6 +65,10 @@ class Running:
         self._producers[task] = producer
         task.add_done_callback(self._ended)
 
+    def keep(self, generation_id: str) -> None:
+        """The answer needs no reader any more."""
+        self._audiences.forget(generation_id)
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         producer = self._producers.pop(task)
         self._audiences.forget(producer.generation.id)
@@ -86,10 +90,13 @@ class Running:
         if beginning := self._tasks - self._producers.keys():
             await asyncio.wait(beginning, timeout=seconds)
 
-    async def abort_all(self, user_id: str, by: str) -> None:
-        """Aborts all that is being made for a user, and what is about to be."""
-        await self.await_beginnings(END_WAIT_SECONDS)
-        await self._stop(lambda made: made.user_id == user_id, aborted(by))
+    async def abort_all(self, user_id: str, by: str, *, seconds: float) -> None:
+        """Aborts all that is being made for a user, and what is about to be.
+
+        Waits for the one and for the other, but for neither longer than that.
+        """
+        await self.await_beginnings(seconds)
+        await self._stop(lambda made: made.user_id == user_id, aborted(by), seconds=seconds)
 
     async def watch(self) -> None:
         """Each `checkpoint_seconds`, until cancelled: checkpoints, and what has gone on too long."""
@@ -158,7 +165,7 @@ class Running:
         which: Callable[[Generation], bool],
         outcome: Outcome,
         *,
-        seconds: float = END_WAIT_SECONDS,
+        seconds: float,
     ) -> None:
         chosen = self._chosen(which)
         for producer in chosen.values():

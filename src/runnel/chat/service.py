@@ -1,19 +1,23 @@
 """The use cases of answers. Every door calls these, and no other part of the chat core."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
 from runnel.chat.fingerprint import fingerprint
 from runnel.chat.following import Follower, Followers
-from runnel.chat.ports import Catalog, Model, Observer, Store, StreamLog
+from runnel.chat.ports import Catalog, Model, Observer, Seen, Store, StreamLog
 from runnel.chat.producer import Bounds, Producer
 from runnel.chat.prompt import fit
-from runnel.chat.running import Running
+from runnel.chat.running import END_WAIT_SECONDS, Running
 from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
+
+_ID: Final = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class ChatService:
             # Before all that could refuse a new question: this one is none.
             joined = await self._store.asked_before(ask.user_id, ask.key)
             if joined is not None:
+                if not ask.needs_reader:
+                    self._running.keep(joined.id)
                 return joined
         self._running.refuse_if_closing()
         if self._log.full:
@@ -95,9 +101,7 @@ class ChatService:
 
         Raises RunnelError `not_found` for unknown and foreign alike.
         """
-        seen = await self._store.see(user_id, generation_id)
-        if seen is None:
-            raise _unknown()
+        seen = await self.see(user_id, generation_id)
         follower = await self._follow(generation_id, seen.end, after)
         if after is not None and not polling and not follower.finished:
             self._observer.resumed()
@@ -110,9 +114,18 @@ class ChatService:
             self._observer.resumed()
         return follower
 
+    async def see(self, user_id: str, generation_id: str) -> Seen:
+        """How a user's own generation stands. Raises RunnelError `not_found`."""
+        seen = await self._store.see(user_id, generation_id) if _fit(generation_id) else None
+        if seen is None:
+            raise _unknown()
+        return seen
+
     async def generation(self, user_id: str, generation_id: str) -> Generation:
         """A user's own generation. Raises RunnelError `not_found` for unknown and foreign alike."""
-        found = await self._store.generation(user_id, generation_id)
+        found = (
+            await self._store.generation(user_id, generation_id) if _fit(generation_id) else None
+        )
         if found is None:
             raise _unknown()
         return found
@@ -132,6 +145,8 @@ class ChatService:
         It is live still if the end could not be confirmed in time; then it will end all the
         same. What has ended stays as it is. Raises RunnelError `not_found`.
         """
+        if not _fit(generation_id):
+            raise _unknown()
         # Before anything else: it costs, and the database may be away.
         self._running.abort(user_id, generation_id, "user")
         seen = await self._store.request_abort(user_id, generation_id)
@@ -145,9 +160,11 @@ class ChatService:
             await self._running.await_end(generation_id, wait_seconds)
         return await self.generation(user_id, generation_id)
 
-    async def abort_all(self, user_id: str, by: str = "user") -> None:
-        """Aborts whatever is being made for a user, keeping the text; waits until it has ended."""
-        await self._running.abort_all(user_id, by)
+    async def abort_all(
+        self, user_id: str, by: str = "user", *, seconds: float = END_WAIT_SECONDS
+    ) -> None:
+        """Aborts whatever is being made for a user, keeping the text; awaits the ends for a while."""
+        await self._running.abort_all(user_id, by, seconds=seconds)
 
     async def check(self) -> None:
         """Raises RunnelError `shutting_down` once no more questions are taken."""
@@ -202,6 +219,8 @@ class ChatService:
     async def _begin(self, ask: Ask, model: Model) -> Generation:
         begun = await self._store.begin_ask(ask, model, self._owner)
         if not begun.turns:
+            if not ask.needs_reader:
+                self._running.keep(begun.generation.id)
             return begun.generation
         prompt = fit(
             begun.turns,
@@ -220,6 +239,11 @@ class ChatService:
         )
         self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
+
+
+def _fit(generation_id: str) -> bool:
+    # Databases differ in what else they take for a text.
+    return _ID.fullmatch(generation_id) is not None
 
 
 def _unknown() -> RunnelError:

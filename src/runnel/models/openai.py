@@ -110,9 +110,15 @@ def translate(alias: str, error: Exception, *, begun: bool) -> RunnelError:
         return _of_status(provider, error)
     code, what = _without_status(error, begun=begun)
     # Whoever took the request and hung up may have answered it, and may bill it.
-    unreached = isinstance(error.__cause__, httpx2.ConnectError)
-    kind = NotTakenError if unreached else RunnelError
+    kind = NotTakenError if _unreached(error) else RunnelError
     return kind(code, f"{provider} {what}.")
+
+
+def _unreached(error: BaseException | None) -> bool:
+    # LangChain wraps the client's error, which wraps that of the connection.
+    while error is not None and not isinstance(error, httpx2.ConnectError):
+        error = error.__cause__
+    return error is not None
 
 
 def _without_status(error: Exception, *, begun: bool) -> tuple[Code, str]:

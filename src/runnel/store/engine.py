@@ -27,9 +27,6 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int, timeout_seconds: float) -> None:
         self.url = make_url(url)
-        self._timeout_seconds = timeout_seconds
-        self._writing = asyncio.Lock()
-        self._written = 0
         if self.file is not None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = create_async_engine(
@@ -39,6 +36,13 @@ class Database:
             pool_timeout=timeout_seconds,
             connect_args={"timeout": timeout_seconds} if self.is_sqlite else {},
         )
+        # SQLite lets one write at a time, and whoever waits for that asks again and again after
+        # longer and longer pauses, without an order: of 600 questions at once half gave up.
+        # Standing in line, none did. The pool has an order, but no patience with a long line: of
+        # 1500 readers who came back at once, most gave up.
+        places = max(1, pool_size - 1) if self.is_sqlite else pool_size
+        self._readers = _Line(places, timeout_seconds)
+        self._writers = _Line(1, timeout_seconds) if self.is_sqlite else self._readers
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
@@ -57,41 +61,17 @@ class Database:
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that only reads. Raises RunnelError `store_unavailable`."""
         with _translated():
-            async with self.engine.connect() as connection:
+            async with self._readers.turn(), self.engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that commits at its end. Raises RunnelError `store_unavailable`."""
         with _translated():
-            async with self._turn_to_write(), self.engine.connect() as connection:
+            async with self._writers.turn(), self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
-                self._written += 1
-
-    @asynccontextmanager
-    async def _turn_to_write(self) -> AsyncGenerator[None]:
-        # SQLite lets one write at a time, and whoever waits for that asks again and again after
-        # longer and longer pauses, without an order: of 600 questions at once half gave up.
-        # Standing in line, none did.
-        if not self.is_sqlite:
-            yield
-            return
-        while True:
-            written = self._written
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    await self._writing.acquire()
-                break
-            except TimeoutError:
-                # A long line that moves on is not a database that is away.
-                if self._written == written:
-                    raise
-        try:
-            yield
-        finally:
-            self._writing.release()
 
     async def check(self) -> None:
         """Raises RunnelError `store_unavailable` if the database does not answer."""
@@ -100,6 +80,44 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+class _Line:
+    """Who waits for one of a few places, in the order in which they came.
+
+    It is given up only when nobody got through for `seconds`: a long line that moves on is not a
+    database that is away.
+    """
+
+    def __init__(self, places: int, seconds: float) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._seconds = seconds
+        self._passed = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """A place. Raises TimeoutError."""
+        if self._places.locked():
+            await self._wait()
+        else:
+            await self._places.acquire()
+        try:
+            yield
+            self._passed += 1
+        finally:
+            self._places.release()
+
+    async def _wait(self) -> None:
+        while True:
+            passed = self._passed
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._places.acquire()
+            except TimeoutError:
+                if self._passed == passed:
+                    raise
+            else:
+                return
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

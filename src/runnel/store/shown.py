@@ -107,7 +107,6 @@ async def see(
     return [
         Seen(
             row.id,
-            Status(row.status),
             None if row.status in LIVE_STATES else Position(row.epoch, row.last_offset),
         )
         for row in await connection.execute(query)
@@ -152,7 +151,7 @@ def _parsed(cursor: str) -> tuple[datetime, str]:
     match = _CURSOR.fullmatch(cursor)
     if match is None:
         raise RunnelError(
-            Code.INVALID_REQUEST, "is not a `next_cursor` that a page named", field="cursor"
+            Code.INVALID_REQUEST, "The cursor is no `next_cursor` of a page.", field="cursor"
         )
     return _EPOCH + int(match[1]) * _MICROSECOND, match[2]
 

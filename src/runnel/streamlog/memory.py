@@ -23,7 +23,7 @@ _ENCODED_BATCHES: Final = 16
 class _Log:
     """One epoch of one generation."""
 
-    __slots__ = ("batches", "closed_at", "epoch", "fence", "last", "size")
+    __slots__ = ("batches", "closed_at", "epoch", "fence", "joined", "last", "size", "text")
 
     def __init__(self, epoch: int, fence: int) -> None:
         self.epoch = epoch
@@ -32,6 +32,8 @@ class _Log:
         self.last = Position(epoch, -1)
         self.size = 0
         self.closed_at: float | None = None
+        self.joined = 0  # of how many batches `text` is the whole text
+        self.text = ""
 
     def add(self, events: Sequence[Event]) -> int:
         size = _BATCH_BYTES + sum(map(_size, events))
@@ -118,6 +120,10 @@ class MemoryLog:
                 return
             if generation_id not in self._waiting:
                 self._drop(generation_id)
+        for generation_id in tuple(self._finished):
+            if self._size <= self._total_bytes:
+                return
+            self.drop(generation_id)  # who reads it still attaches again, and is told by the row
 
     @property
     def full(self) -> bool:
@@ -135,6 +141,17 @@ class MemoryLog:
     def _drop(self, generation_id: str) -> None:
         self._size -= self._logs.pop(generation_id).size
         self._finished.pop(generation_id, None)
+
+    def text(self, log: _Log) -> str:
+        """For readers: the whole text of a log, whose parts are put together once."""
+        new = [event for batch in log.batches[log.joined :] for event in batch.events]
+        if new:
+            more = text_of(new)
+            log.text += more
+            log.joined = len(log.batches)
+            log.size += getsizeof(more)
+            self._size += getsizeof(more)
+        return log.text
 
     def log_of(self, generation_id: str) -> _Log | None:
         """For readers: the log's present epoch."""
@@ -223,9 +240,8 @@ class MemoryReader:
         if self._cursor.epoch == log.epoch and self._cursor <= log.last:
             return self._rest(log, self._cursor.offset)
         # The whole text so far, and then on; but an end that is there is told by itself.
-        events = [event for batch in log.batches for event in batch.events]
-        offset = log.last.offset - (1 if events[-1].terminal else 0)
-        reset = Reset(text_of(events))
+        offset = log.last.offset - (1 if log.closed_at is not None else 0)
+        reset = Reset(self._home.text(log))
         return [Batch(log.epoch, offset, (reset,), _size(reset)), *self._rest(log, offset)]
 
     def _rest(self, log: _Log, offset: int) -> Sequence[Batch]:

@@ -1,8 +1,7 @@
 """Delivers the answer to a question: as a stream, whole as JSON, or by an address to read it at."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from fastapi import Request
 from starlette.responses import Response
@@ -13,7 +12,7 @@ from runnel.chat.following import Follower
 from runnel.edge.answer_headers import add_headers
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format, SseDialect
-from runnel.edge.http.following import held
+from runnel.edge.http.following import held, leaving_with
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
 from runnel.edge.http.streaming import AnswerStream
 from runnel.edge.json import JsonResponse
@@ -58,7 +57,7 @@ async def stream(
     with held(parts, caller, follower) as stack:
         if follower.finished:
             return Response(status_code=204)
-        async with _leaving_with(request, follower):
+        async with leaving_with(request, follower):
             first = await _first_batches(follower, parts.settings.headers_after_seconds)
         if follower.left:
             return Response(status_code=_CLIENT_LEFT)
@@ -73,7 +72,7 @@ async def whole(request: Request, caller: Identity, generation: Generation) -> R
     parts = parts_of(request)
     follower = await parts.chat.follow(generation)
     with held(parts, caller, follower):
-        async with _leaving_with(request, follower):
+        async with leaving_with(request, follower):
             while await follower.next():
                 pass
         client_left = follower.left
@@ -107,23 +106,6 @@ def accepted(request: Request, caller: Identity, generation: Generation, form: F
         "ticket": ticket,
     }
     return JsonResponse(shown, 202)
-
-
-@asynccontextmanager
-async def _leaving_with(request: Request, follower: Follower) -> AsyncGenerator[None]:
-    """Inside, the reading ends as soon as the client has gone."""
-
-    async def leave_with_client() -> None:
-        # The body was read, so nothing else can come.
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        follower.leave()
-
-    leaving = asyncio.create_task(leave_with_client())
-    try:
-        yield
-    finally:
-        leaving.cancel()
 
 
 async def _first_batches(follower: Follower, seconds: float) -> list[Batch]:

@@ -138,13 +138,13 @@ class AskBody(BaseModel):
             if not _KEY.fullmatch(key):
                 raise RunnelError(
                     Code.INVALID_REQUEST,
-                    "is 1 to 255 visible ASCII characters, as a UUID",
+                    f"{field} is 1 to 255 visible ASCII characters, as a UUID.",
                     field=field,
                 )
         if len(set(keys.values())) > 1:
             raise RunnelError(
                 Code.INVALID_REQUEST,
-                "differs from the header Idempotency-Key; they are the same key, send one",
+                "client_message_id and the header Idempotency-Key are the same key: send one.",
                 field="client_message_id",
             )
         return next((AskKey(key) for key in keys.values()), None)

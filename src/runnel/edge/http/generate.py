@@ -12,7 +12,7 @@ from runnel.edge.deps import SIGNED_IN, Caller
 from runnel.edge.dialects.sse import dialect_of
 from runnel.edge.http import answering
 from runnel.edge.http.asking import AskBody
-from runnel.edge.http.shapes import STREAM, AcceptedShape, AnswerShape, shaped
+from runnel.edge.http.shapes import READ_TO_THE_END, STREAM, AcceptedShape, AnswerShape, shaped
 from runnel.edge.positions import position_of
 from runnel.edge.route import AskRoute
 from runnel.errors import Code, RunnelError
@@ -20,6 +20,8 @@ from runnel.events import Position
 
 router = APIRouter(route_class=AskRoute, tags=["ask"], dependencies=[*SIGNED_IN])
 public_router = APIRouter()
+_KEY = "The same key and question join the first answer; kept for a day."
+_LAST = "With a key: go on behind the last event that was read."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class _Again:
 
 
 def _again(
-    idempotency_key: Annotated[str | None, Header()] = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    idempotency_key: Annotated[str | None, Header(description=_KEY)] = None,
+    last_event_id: Annotated[str | None, Header(description=_LAST)] = None,
 ) -> _Again:
     return _Again(idempotency_key, position_of(last_event_id))
 
@@ -41,7 +43,9 @@ Again = Annotated[_Again, Depends(_again)]
 
 
 @router.post(
-    "/api/generate", responses=STREAM | shaped(AcceptedShape, 202), response_class=Response
+    "/api/generate",
+    responses=STREAM | shaped(AcceptedShape, 202) | READ_TO_THE_END,
+    response_class=Response,
 )
 async def generate(request: Request, caller: Caller, again: Again, body: AskBody) -> Response:
     """Ask, and read the answer as it is made: server-sent events that end in `[DONE]`."""
@@ -70,7 +74,9 @@ async def generate_is_posted(request: Request) -> Response:
 @router.post(
     "/chat",
     response_class=Response,
-    responses=shaped(AnswerShape) | shaped(AcceptedShape, 202),
+    responses={200: {"model": AnswerShape, "content": STREAM[200]["content"]}}
+    | shaped(AcceptedShape, 202)
+    | READ_TO_THE_END,
 )
 async def chat(request: Request, caller: Caller, again: Again, body: AskBody) -> Response:
     """Ask, and get the answer whole as JSON; with `"stream": true`, as `/api/generate` does."""
@@ -86,7 +92,7 @@ async def _answered(
         # another question, answered and paid for once more.
         raise RunnelError(
             Code.INVALID_REQUEST,
-            "goes with an Idempotency-Key, which tells the answer to go on with",
+            "Last-Event-ID goes with an Idempotency-Key, which tells the answer to go on with.",
             field="Last-Event-ID",
         )
     generation = await answering.ask(request, ask)

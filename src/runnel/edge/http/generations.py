@@ -12,6 +12,7 @@ from runnel.edge.dialects.sse import Format, dialect_of
 from runnel.edge.http.following import held
 from runnel.edge.http.polling import poll
 from runnel.edge.http.shapes import (
+    READ_TO_THE_END,
     STREAM,
     GenerationShape,
     GenerationsShape,
@@ -23,7 +24,7 @@ from runnel.edge.json import JsonResponse
 from runnel.edge.positions import position_of
 from runnel.edge.route import TicketRoute, UserRoute
 
-MOST_WAIT_SECONDS: Final = 30
+_MOST_WAIT_SECONDS: Final = 30
 _MOST_A_PAGE: Final = 100
 
 router = APIRouter(
@@ -82,10 +83,7 @@ async def abort_generation(parts: AppParts, caller: Caller, generation_id: str) 
 @reading.get(
     "/{generation_id}/events",
     response_class=Response,
-    responses={
-        200: {"content": STREAM[200]["content"] | {"application/json": {}}, "model": PollShape},
-        204: {"description": "The position is the last one: there is nothing more to come"},
-    },
+    responses={200: {"model": PollShape, "content": STREAM[200]["content"]}} | READ_TO_THE_END,
 )
 async def follow_generation(
     request: Request,
@@ -94,10 +92,18 @@ async def follow_generation(
     generation_id: str,
     *,
     form: Annotated[Format, Query(alias="format")] = "events",
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: str | None = None,
-    wait: Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS)] = 0,
-    _ticket: Annotated[str | None, Query(alias="ticket")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The position of the last event read.")
+    ] = None,
+    after: Annotated[
+        str | None, Query(description="The same, for who cannot send the header.")
+    ] = None,
+    wait: Annotated[
+        float, Query(ge=0, le=_MOST_WAIT_SECONDS, description="Seconds; for JSON only.")
+    ] = 0,
+    _ticket: Annotated[
+        str | None, Query(alias="ticket", description="Of POST /api/tickets, or of a 202.")
+    ] = None,
 ) -> Response:
     """Follow an answer from a position: what was missed, then live, to its end.
 
@@ -108,7 +114,7 @@ async def follow_generation(
     polling = _wants_json(request)
     follower = await parts.chat.attach(caller.user_id, generation_id, position, polling=polling)
     if polling:
-        return await poll(parts, caller, follower, wait)
+        return await poll(request, caller, follower, wait)
     with held(parts, caller, follower) as stack:
         if follower.finished:
             return Response(status_code=204)

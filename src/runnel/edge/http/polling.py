@@ -4,24 +4,31 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from runnel.accounts.entities import Identity
 from runnel.chat.audiences import POLL_LINGER_SECONDS
 from runnel.chat.following import Follower
 from runnel.edge.dialects.members import members
-from runnel.edge.http.following import held
+from runnel.edge.http.following import held, leaving_with
 from runnel.edge.http.shapes import PollShape
 from runnel.edge.json import JsonResponse
-from runnel.edge.parts import Parts
+from runnel.edge.parts import parts_of
 from runnel.events import Batch
 
 
-async def poll(parts: Parts, caller: Identity, follower: Follower, wait_seconds: float) -> Response:
+async def poll(
+    request: Request, caller: Identity, follower: Follower, wait_seconds: float
+) -> Response:
     """What there is behind the cursor, a page at most; waits so long if there is nothing yet."""
-    with held(parts, caller, follower, linger=POLL_LINGER_SECONDS):
+    linger = POLL_LINGER_SECONDS
+    with held(parts_of(request), caller, follower, linger=linger):
         try:
-            async with asyncio.timeout(wait_seconds):
+            async with (
+                leaving_with(request, follower, linger=linger),
+                asyncio.timeout(wait_seconds),
+            ):
                 batches = await follower.next()
         except TimeoutError:
             batches = ()

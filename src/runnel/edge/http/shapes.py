@@ -56,7 +56,7 @@ class GenerationsShape(TypedDict):
 
 
 class AcceptedShape(TypedDict):
-    """An answer that is being made; `events_url` carries the ticket already."""
+    """Where an answer can be read, and aborted; `events_url` carries the ticket already."""
 
     generation_id: str
     session_id: str
@@ -170,6 +170,9 @@ class ProblemShape(TypedDict, total=False):
 Responses = dict[int | str, dict[str, Any]]
 
 STREAM: Final[Responses] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+READ_TO_THE_END: Final[Responses] = {
+    204: {"description": "The position is the last one: there is nothing more to come"}
+}
 ANY_PROBLEM: Final[Responses] = {
     "default": {
         "description": "Any error",

@@ -22,9 +22,9 @@ class TicketBody(BaseModel):
 @router.post("/api/tickets", response_class=Response, responses=shaped(TicketShape))
 async def create_ticket(parts: AppParts, caller: Caller, body: TicketBody) -> Response:
     """A ticket for `GET /api/generations/{id}/events?ticket=…`, good for reconnects too."""
-    generation = await parts.chat.generation(caller.user_id, body.generation_id)
+    seen = await parts.chat.see(caller.user_id, body.generation_id)
     shown: TicketShape = {
-        "ticket": parts.tickets.issue(caller, generation.id),
+        "ticket": parts.tickets.issue(caller, seen.id),
         "expires_in": parts.tickets.seconds,
     }
     return JsonResponse(shown)
