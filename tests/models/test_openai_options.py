@@ -1,5 +1,7 @@
 """Our params as what OpenAI's wire and its likes take."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, cast
 
 import pytest
@@ -78,8 +80,11 @@ def test_providers_words_for_an_end_are_ours_and_a_fault_is_no_end(
     assert piece_of(chunk).finish_reason == reason
 
 
-def test_a_retry_after_in_seconds_is_read_and_a_date_is_not() -> None:
+def test_a_retry_after_is_read_in_seconds_and_as_a_date() -> None:
     assert _seconds("2.5") == 2.5
     assert _seconds("-1") == 0
-    assert _seconds("Wed, 21 Oct 2026 07:28:00 GMT") is None
-    assert _seconds(None) is None
+    assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 50 < (_seconds(in_a_minute) or 0) <= 60
+    for unreadable in ("soon", "nan", "inf", "", None):
+        assert _seconds(unreadable) is None
