@@ -1,6 +1,7 @@
 # pyright: reportPrivateUsage=false
 """A server and a stand-in provider that the tests of a module share: a prompt chooses the answer."""
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable, Generator
@@ -99,6 +100,24 @@ class Standing:
     def _answer(self, ask: Json) -> Answer:
         answer = self._answers[ask["messages"][-1]["content"]]
         return answer if isinstance(answer, Answer) else answer(ask)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits a moment for what will hold very soon."""
+    for _ in range(POLLS):
+        if holds():
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    raise AssertionError
+
+
+@contextmanager
+def locked(stand: Standing) -> Generator[None]:
+    """Another process writes to the database meanwhile."""
+    file = stand.server.settings.data_dir / "runnel.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 @contextmanager
