@@ -2,8 +2,7 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -12,7 +11,8 @@ import httpx
 from provider import Answer
 from reading import Incoming
 from serving import Signed
-from standing import POLL_SECONDS, POLLS, Json, Standing
+from standing import Json, Standing
+from waiting import until
 from wire import but_id, problem, query
 
 PIECES: Final = ("Hello", " world", "\n", "a\nb", " é\N{SNOWMAN}\N{GRINNING FACE}")
@@ -27,15 +27,6 @@ _IDLE: Final = {"producers": 0, "tasks": 0, "readers": 0, "holdings": 0}
 
 def path_of(generation_id: str) -> str:
     return f"/api/generations/{generation_id}/events"
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Waits a moment for what will hold very soon."""
-    for _ in range(POLLS):
-        if holds():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 def finished(stand: Standing, answer: Answer | None = None) -> str:

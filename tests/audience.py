@@ -1,8 +1,7 @@
 """What the tests of `on_disconnect` share: answers that need a reader, and a clock for their grace."""
 
 import socket
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from json import dumps
 from typing import Any, Final
@@ -13,7 +12,8 @@ import pytest
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed_events
 from runnel.chat.audiences import Audiences
-from standing import POLL_SECONDS, POLLS, Json, Standing
+from standing import Json, Standing
+from waiting import until
 
 GENERATE: Final = "/api/generate"
 CHAT: Final = "/chat"
@@ -42,14 +42,6 @@ class Clock:
 
 def audiences_of(stand: Standing) -> Audiences:
     return stand.server.server.parts.chat._followers.audiences
-
-
-def until(holds: Callable[[], object]) -> None:
-    for _ in range(POLLS):
-        if holds():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 def alone(stand: Standing) -> None:

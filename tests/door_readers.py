@@ -11,7 +11,8 @@ from httpx_sse._decoders import SSEDecoder
 
 from doors import DOORS, FLOWING, POLL_SECONDS, TLS, Asked, ask_in_background
 from provider import Answer
-from standing import Json, Standing, until
+from standing import Json, Standing
+from waiting import soon
 
 #: How long anything may take that has to come by itself.
 SOON_SECONDS: Final = 20
@@ -201,5 +202,5 @@ async def followed_at_every_door(
     asked = ask_in_background(client or stand.client, prompt)
     async with following(asked, DOORS) as readers:
         await all_show(readers, "one")
-        await until(lambda: stand.followers == len(DOORS))
+        await soon(lambda: stand.followers == len(DOORS))
         yield asked, readers

@@ -1,7 +1,6 @@
 # pyright: reportPrivateUsage=false
 """A server and a stand-in provider that the tests of a module share: a prompt chooses the answer."""
 
-import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable, Generator
@@ -20,8 +19,6 @@ from serving import LiveServer, Signed, settings_for
 Json = dict[str, Any]
 Serve = Callable[..., LiveServer]
 Answering = Answer | Callable[[Json], Answer]
-POLLS = 250
-POLL_SECONDS = 0.02
 
 
 class Standing:
@@ -100,15 +97,6 @@ class Standing:
     def _answer(self, ask: Json) -> Answer:
         answer = self._answers[ask["messages"][-1]["content"]]
         return answer if isinstance(answer, Answer) else answer(ask)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits a moment for what will hold very soon."""
-    for _ in range(POLLS):
-        if holds():
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 @contextmanager

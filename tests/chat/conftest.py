@@ -8,6 +8,8 @@ import pytest
 
 from answers import Chat
 
+pytest.register_assert_rewrite("log_contract", "log_recovery", "log_model", "log_machine")
+
 
 @pytest.fixture
 async def chat(migrated: Path, tmp_path: Path) -> AsyncIterator[Chat]:

@@ -5,7 +5,7 @@ import pytest
 from log_contract import END, G, LogContract, begun, everything, soon, take, tokens, told, waits
 from log_recovery import RecoveryContract
 
-from runnel.events import Position
+from runnel.events import Position, Reset
 from runnel.streamlog.memory import MemoryLog
 
 
@@ -45,6 +45,15 @@ async def test_a_reader_that_is_woken_has_all_of_it_at_once(log: MemoryLog) -> N
     await TestMemoryLog().settled()
     await begun(log, *map(tokens, "abc"))  # before the reader has had its turn
     assert told(await waiting) == ["1-0 start", "1-1 a", "1-2 b", "1-3 c"]
+
+
+async def test_a_log_begun_anew_under_a_reader_is_read_event_by_event(log: MemoryLog) -> None:
+    await begun(log)
+    reader = log.read(G)
+    assert await take(reader, 1) == ["1-0 start"]
+    last = await log.begin(G, 2, 1, Reset("ab"))
+    await log.append(G, 1, last, tokens("c"))
+    assert told(await soon(reader)) == ["2-0 reset:ab", "2-1 c"]
 
 
 async def test_two_readers_share_the_batches_and_so_their_frames(log: MemoryLog) -> None:
@@ -113,13 +122,40 @@ async def test_a_running_log_is_never_trimmed() -> None:
 
 
 async def test_a_reader_held_by_a_finished_log_does_not_keep_the_others() -> None:
-    log = MemoryLog(retention_seconds=3600, total_bytes=1, page_bytes=1000)
+    log = MemoryLog(retention_seconds=3600, total_bytes=1000, page_bytes=1000)
     reader = log.read("oldest")
     await begun(log, [END], generation="oldest")
     await begun(log, [END])
     log.tidy()
     assert set(log._logs) == {"oldest"}
     reader.close()
+
+
+async def test_over_its_bound_even_what_is_read_goes_oldest_first_but_nothing_running() -> None:
+    log = MemoryLog(retention_seconds=3600, total_bytes=1000, page_bytes=1000)
+    readers = [log.read(name) for name in ("oldest", "newer", "running")]
+    for name in ("oldest", "newer"):
+        await begun(log, [END], generation=name)
+    await begun(log, generation="running")
+    assert [await take(reader, 1) for reader in readers] == [["1-0 start", "1-1 end"]] * 2 + [
+        ["1-0 start"]
+    ]
+    log.tidy()
+    assert set(log._logs) == {"newer", "running"}
+    assert set(log._waiting) == {"newer", "running"}
+
+
+async def test_the_text_of_a_reset_is_joined_once_and_weighs(log: MemoryLog) -> None:
+    last = await begun(log, tokens("a" * 1000))
+    size = log.size
+    for added in (0, 0, 1000):
+        last = await log.append(G, 1, last, tokens("b" * added)) if added else last
+        assert await take(log.read(G, Position(9, 9)), 1) == [
+            f"{last} reset:" + "a" * 1000 + "b" * added
+        ]
+    assert size + 3000 < log.size < size + 4000
+    log.drop(G)
+    assert log.size == 0
 
 
 async def test_what_is_dropped_or_begun_anew_weighs_nothing_more(log: MemoryLog) -> None:
@@ -140,9 +176,15 @@ async def test_old_batches_forget_their_frames_and_new_ones_share_them(log: Memo
         last = await log.append(G, 1, last, tokens(str(number)))
         reader = log.read(G, Position(1, last.offset - 1))
         (batch,) = await reader.next()
-        assert batch.frames is None
-        batch.frames = {"dialect": b"made once"}
+        assert batch.frames is not None
+        assert not batch.frames
+        batch.frames["dialect"] = b"made once"
         reader.close()
-    batches = log._logs[G].batches
-    kept = [batch.frames is not None for batch in batches]
-    assert kept == [False] * (len(batches) - 16) + [True] * 16
+    frames = [batch.frames for batch in log._logs[G].batches]
+    assert frames == [None] * (len(frames) - 16) + [{"dialect": b"made once"}] * 16
+
+
+async def test_a_part_of_a_batch_keeps_no_frames(log: MemoryLog) -> None:
+    await begun(log, tokens("a", "b"))
+    for after in (Position(1, 1), Position(9, 9)):
+        assert [batch.frames for batch in await soon(log.read(G, after))] == [None]

@@ -4,8 +4,7 @@ import asyncio
 import random
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +18,8 @@ from reading import Incoming, parsed, parsed_events
 from runnel.chat.entities import Ask, Ending, Generation
 from runnel.chat.ports import Begun, Model, Store
 from runnel.errors import Code, RunnelError
-from standing import POLL_SECONDS, POLLS, Json, Standing, standing
+from standing import Json, Standing, standing
+from waiting import until
 from wire import NOBODYS_ID, problem
 
 GENERATE = "/api/generate"
@@ -56,14 +56,6 @@ def begun(stand: Standing, answer: Answer = GATED, **body: Any) -> str:
     if answer is GATED:
         until(lambda: stand.generation(generation_id)["text"] == "Hello")
     return generation_id
-
-
-def until(holds: Callable[[], object]) -> None:
-    for _ in range(POLLS):
-        if holds():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 def abort(stand: Standing, generation_id: str) -> httpx.Response:

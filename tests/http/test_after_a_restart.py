@@ -9,10 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from attaching import END, PIECES, TEXT, attach, following, frame_of, poll, until
+from attaching import END, PIECES, TEXT, attach, following, frame_of, poll
 from provider import BEFORE_HEADERS, Answer, Provider
 from serving import LiveServer, settings_for
 from standing import Json
+from waiting import until
 from wire import models_of
 
 FORMS = ("text", "events")

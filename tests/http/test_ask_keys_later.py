@@ -15,7 +15,8 @@ import pytest
 from provider import Answer, Provider
 from reading import Incoming, parsed, parsed_events, without_comments
 from serving import LiveServer, Signed, settings_for
-from standing import POLL_SECONDS, POLLS, Json, Standing, standing
+from standing import Json, Standing, standing
+from waiting import POLL_SECONDS, POLLS
 from wire import problem, query
 
 GENERATE = "/api/generate"

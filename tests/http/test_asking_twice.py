@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,7 +10,8 @@ import pytest
 
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed, parsed_events, parsed_text, text_of, without_comments
-from standing import POLL_SECONDS, POLLS, Json, Standing, standing
+from standing import Json, Standing, standing
+from waiting import until
 from wire import but_id, problem
 
 GENERATE = "/api/generate"
@@ -39,7 +39,7 @@ def closed_gate(stand: Standing) -> Iterator[None]:
     stand.provider.hold()
     yield
     stand.provider.release()
-    poll(lambda: stand.held()["producers"] == 0)
+    until(lambda: stand.held()["producers"] == 0)
     stand.provider.at_gate.wait_at_most(0)
 
 
@@ -84,14 +84,6 @@ def frames(content: bytes) -> bytes:
     return re.sub(rb"^retry: \d+\n\n", b"", without_comments(content))
 
 
-def poll(seen: Callable[[], bool]) -> None:
-    for _ in range(POLLS):
-        if seen():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
-
-
 @pytest.mark.parametrize("second", DOORS)
 @pytest.mark.parametrize("first", DOORS)
 def test_after_the_end_every_door_gives_the_first_answer(
@@ -99,7 +91,7 @@ def test_after_the_end_every_door_gives_the_first_answer(
 ) -> None:
     body = body_of(stand, Answer(PIECES))
     one = post(stand, first, body)
-    poll(lambda: stand.generation(one.headers["X-Generation-Id"])["status"] == "completed")
+    until(lambda: stand.generation(one.headers["X-Generation-Id"])["status"] == "completed")
     two = post(stand, second, body)
     assert ids_of(one) == ids_of(two)
     assert said(first, one) == said(second, two) == WHOLE
@@ -139,7 +131,7 @@ async def test_many_who_wait_for_json_are_given_the_same_answer(stand: Standing)
     async with stand.server.client(stand.user) as client:
         asks = [asyncio.create_task(client.post("/chat", json=body)) for _ in range(5)]
         await asyncio.to_thread(stand.provider.at_gate.wait_at_least, 1)
-        await asyncio.to_thread(poll, lambda: readers(stand) == 5)
+        await asyncio.to_thread(until, lambda: readers(stand) == 5)
         stand.provider.release()
         answers = [answer.json() for answer in await asyncio.gather(*asks)]
     assert answers[0]["text"] == WHOLE
@@ -158,7 +150,7 @@ def test_what_failed_fails_again_in_the_same_words(
 ) -> None:
     body = body_of(stand, answer)
     first = post(stand, door, body)
-    poll(lambda: stand.generation(first.headers["X-Generation-Id"])["status"] == "failed")
+    until(lambda: stand.generation(first.headers["X-Generation-Id"])["status"] == "failed")
     again = post(stand, door, body)
     assert ids_of(again) == ids_of(first)
     assert again.status_code == first.status_code

@@ -18,11 +18,11 @@ from attaching import (
     frames_of,
     gated,
     path_of,
-    until,
 )
 from provider import BEFORE_HEADERS, Answer
 from reading import parsed_events, text_of, without_comments
 from standing import Serve, Standing, standing
+from waiting import until
 from wire import refused_field
 
 FORMS = ("text", "events")

@@ -1,7 +1,6 @@
 """Answers asked for in the background: addresses at once, an answer that needs nobody."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -10,7 +9,8 @@ import pytest
 from provider import BEFORE_HEADERS, Answer, Provider
 from reading import Incoming, parsed_events, parsed_text, text_of, without_comments
 from serving import LiveServer
-from standing import POLL_SECONDS, POLLS, Json, Serve, Standing, standing
+from standing import Json, Serve, Standing, standing
+from waiting import until
 from wire import problem, refused_field
 
 GENERATE = "/api/generate"
@@ -71,14 +71,6 @@ def accepted(response: httpx.Response) -> Json:
     assert body["message_id"] == response.headers["X-Message-Id"]
     assert body["user_message_id"] == response.headers["X-User-Message-Id"]
     return body
-
-
-def until(holds: Callable[[], object]) -> None:
-    for _ in range(POLLS):
-        if holds():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 def ended(stand: Standing, generation_id: str) -> Json:

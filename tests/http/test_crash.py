@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from json import dumps
 from pathlib import Path
@@ -15,7 +15,8 @@ import pytest
 from processes import Starting, house_of, rows_of, run, starting
 from provider import Answer, Provider
 from reading import Incoming, parsed, parsed_events, simplest_text, text_of, without_comments
-from standing import POLL_SECONDS, POLLS, Standing, locked, standing
+from standing import Standing, locked, standing
+from waiting import until
 
 #: On a busy machine a server takes long to start.
 pytestmark = pytest.mark.timeout(180)
@@ -36,14 +37,6 @@ def start(folder: Path) -> Iterator[Starting]:
         yield start
 
 
-def poll(seen: Callable[[], bool]) -> None:
-    for _ in range(POLLS):
-        if seen():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
-
-
 def test_a_killed_server_finds_its_answers_interrupted_with_what_was_checkpointed(
     start: Starting, provider: Provider
 ) -> None:
@@ -55,7 +48,7 @@ def test_a_killed_server_finds_its_answers_interrupted_with_what_was_checkpointe
     with first.client.stream("POST", GENERATE, json=body) as response:
         Incoming(response.iter_raw()).until(b'"4 "')
         generation_id = response.headers["X-Generation-Id"]
-        poll(lambda: first.generation(generation_id)["position"] == "1-5")
+        until(lambda: first.generation(generation_id)["position"] == "1-5")
         running = first.generation(generation_id)
         assert (running["status"], running["text"]) == ("running", "0 1 2 3 4 ")
         # Another one, which has said nothing yet.
@@ -160,7 +153,7 @@ def test_sigterm_lets_an_answer_end_within_the_grace_and_takes_no_more(
         incoming = Incoming(response.iter_raw())
         incoming.until(b"one")
         served.signal(signal.SIGTERM)
-        poll(lambda: served.client.get("/readyz").status_code == 503)
+        until(lambda: served.client.get("/readyz").status_code == 503)
         for path in ("/chat", GENERATE):
             refused = served.post(path)
             assert (refused.status_code, refused.json()["code"]) == (503, "shutting_down")
@@ -217,7 +210,7 @@ def test_readers_are_let_go_when_the_database_stays_away(migrated: Path, tmp_pat
                 received = without_comments(incoming.rest())
         assert received.endswith(b"data: one\n\ndata:  two\n\n")  # closed without an end
         generation_id = response.headers["X-Generation-Id"]
-        poll(lambda: stand.generation(generation_id)["status"] == "completed")
+        until(lambda: stand.generation(generation_id)["status"] == "completed")
         assert stand.generation(generation_id)["text"] == "one two"
 
 

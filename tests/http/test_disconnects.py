@@ -17,7 +17,8 @@ import pytest
 from door_readers import all_show, following, told_by
 from doors import DOORS, Asked, ask_and_leave, ask_in_background, raw
 from provider import Answer
-from standing import POLL_SECONDS, POLLS, Standing, standing, until
+from standing import Standing, standing
+from waiting import POLL_SECONDS, POLLS, soon
 
 WARM_UP = 100
 DISCONNECTS = 1000
@@ -169,7 +170,7 @@ async def test_a_thousand_disconnects_leave_nothing_behind(migrated: Path, tmp_p
             staying = (*first.values(), *last.values())
             for readers in (first, last):
                 await all_show(readers, PIECES[THERE - 1])
-            await until(lambda: stand.followers == len(staying))
+            await soon(lambda: stand.followers == len(staying))
             quiet = held(stand)
             assert quiet.audience == len(staying)
             await disconnect(stand, rng, asked, WARM_UP)

@@ -19,7 +19,8 @@ from doors import DOORS, FLOWING, STREAMS, Asked, ask_in_background, raw
 from provider import Answer
 from reading import parsed
 from runnel.chat import running
-from standing import locked, standing, until
+from standing import locked, standing
+from waiting import soon
 
 WHOLE = "one two three"
 SHORT = [f"{number:02} " for number in range(20)]
@@ -63,7 +64,7 @@ async def test_database_away_for_long(migrated: Path, tmp_path: Path) -> None:
             assert_let_go(reader, asked, WHOLE)
         assert (abort.status_code, abort.json()["code"]) == (503, "store_unavailable")
         # Who comes while a last try fails is let go once more.
-        await until(lambda: stand.ended(asked.generation_id)[0] == "completed")
+        await soon(lambda: stand.ended(asked.generation_id)[0] == "completed")
         for reader in (await told_by(asked, after="1-2")).values():
             rest = WHOLE if reader.door == "json" else " three"
             assert (reader.status, reader.text, reader.end) == (200, rest, "end")
@@ -86,7 +87,7 @@ async def test_a_stop_while_the_database_is_away(
         for reader in readers.values():
             assert_let_go(reader, asked, "one")
         # It is back before the process has ended.
-        await until(lambda: stand.held()["producers"] == 0)
+        await soon(lambda: stand.held()["producers"] == 0)
         assert stand.ended(asked.generation_id) == ("interrupted", "one", "interrupted", None)
 
 
@@ -109,16 +110,16 @@ async def test_a_reader_that_stalls(migrated: Path, tmp_path: Path) -> None:
         with ExitStack() as stack:
             async with following(asked, DOORS) as readers:
                 await all_show(readers, SHORT[-1])
-                await until(lambda: stand.followers == len(DOORS))
+                await soon(lambda: stand.followers == len(DOORS))
                 stalled = {
                     door: stack.enter_context(asking_and_not_reading(asked, door)) for door in DOORS
                 }
-                await until(lambda: stand.followers == 2 * len(DOORS))
+                await soon(lambda: stand.followers == 2 * len(DOORS))
                 stand.provider.release()
             for reader in readers.values():
                 assert (reader.text, reader.end) == ("".join([*SHORT, *LARGE]), "end")
             stand.client.close()
-            await until(lambda: stand.server.connections == 0)
+            await soon(lambda: stand.server.connections == 0)
             assert stand.held() == dict.fromkeys(stand.held(), 0)
             assert stand.ended(asked.generation_id)[0] == "completed"
             for door, connection in stalled.items():

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import socket
 import sqlite3
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import pytest
 from provider import BEFORE_HEADERS, Answer, Provider
 from reading import dechunked, parsed_events, simplest_text, text_of
 from serving import LiveServer, Signed
-from standing import POLL_SECONDS, POLLS, Json, Serve, Standing, standing
+from standing import Json, Serve, Standing, standing
+from waiting import POLL_SECONDS, POLLS, soon
 
 GENERATE = "/api/generate"
 IDLE = {"producers": 0, "tasks": 0, "readers": 0, "holdings": 0}
@@ -39,15 +40,6 @@ async def ended(client: httpx.AsyncClient, generation_id: str) -> Json:
             return shown
         await asyncio.sleep(POLL_SECONDS)
     raise AssertionError(f"{generation_id} does not end")
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits a moment for what will hold very soon."""
-    for _ in range(POLLS):
-        if holds():
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 async def assert_idle(stand: Standing) -> None:
@@ -110,9 +102,9 @@ async def test_a_client_that_leaves_while_its_question_is_written_down_is_answer
 ) -> None:
     prompt = stand.prompt(Answer(PIECES))
     with locked(stand), asking(stand.server, stand.user, "/chat", prompt):
-        await until(lambda: stand.held()["tasks"] == 1)
+        await soon(lambda: stand.held()["tasks"] == 1)
         # Gone, before there is even a row.
-    await until(lambda: stand.held() == IDLE)
+    await soon(lambda: stand.held() == IDLE)
     [[status, content]] = stand.rows(
         "SELECT status, content FROM generations JOIN messages ON messages.id = message_id"
         " ORDER BY generations.created_at DESC LIMIT 1"

@@ -24,10 +24,10 @@ from audience import (
     attached,
     reading,
     running,
-    until,
 )
 from provider import BEFORE_HEADERS, Answer
 from standing import Json, Standing, standing
+from waiting import until
 
 STREAMS: list[tuple[str, Json]] = [
     (GENERATE, {}),

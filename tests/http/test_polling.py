@@ -21,11 +21,11 @@ from attaching import (
     gated,
     path_of,
     poll,
-    until,
 )
 from provider import BEFORE_HEADERS, Answer
 from reading import parsed_events, text_of, without_comments
 from standing import Json, Standing, standing
+from waiting import until
 from wire import query, refused_field
 
 #: News come at once; this is only to fail by, before a `wait` would end by itself.

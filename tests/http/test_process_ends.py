@@ -4,7 +4,7 @@ import asyncio
 import re
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from door_readers import Reader, all_show, following, told_by
 from doors import ASKING, DOORS, FLOWING, STREAMS, Asked, ask_in_background
 from processes import Served, house_of, rows_of, starting
 from provider import Answer, Provider
-from standing import POLL_SECONDS, POLLS
+from waiting import until
 
 #: On a busy machine a server takes long to start.
 pytestmark = pytest.mark.timeout(180)
@@ -63,8 +63,10 @@ async def ended_by(number: signal.Signals, folder: Path) -> AsyncGenerator[Ended
         unheard = ask_in_background(first.client, "silent")
         async with following(began, DOORS) as readers, following(unheard, DOORS) as others:
             await all_show(readers, SAID)
-            await until(lambda: attached(first) == 2 * len(DOORS))
-            await until(lambda: first.generation(began.generation_id)["text"] == SAID)
+            await asyncio.to_thread(until, lambda: attached(first) == 2 * len(DOORS))
+            await asyncio.to_thread(
+                until, lambda: first.generation(began.generation_id)["text"] == SAID
+            )
             await asyncio.to_thread(provider.at_gate.wait_at_least, 2)
             signalled = first.signal(number)
         exit_code = await asyncio.to_thread(first.process.wait, 20)
@@ -87,15 +89,6 @@ def attached(served: Served) -> int:
     page = served.client.get("/metrics").text
     [number] = re.findall(r"^runnel_attached_readers (\S+)$", page, re.MULTILINE)
     return int(float(number))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits a moment for what will hold very soon."""
-    for _ in range(POLLS):
-        if await asyncio.to_thread(holds):
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 def assert_interrupted_frame(reader: Reader, text: str) -> None:
@@ -189,7 +182,7 @@ async def test_a_second_signal_does_not_wait_for_the_grace(
         async with following(asked, STREAMS) as readers:
             await all_show(readers, SAID)
             served.signal(signal.SIGTERM)
-            await until(lambda: served.client.get("/readyz").status_code == 503)
+            await asyncio.to_thread(until, lambda: served.client.get("/readyz").status_code == 503)
             served.signal(signal.SIGINT)
             assert await asyncio.to_thread(served.process.wait, 30) == 0
         assert {reader.end for reader in readers.values()} <= {"failed", None}

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from provider import BEFORE_HEADERS, Answer, Provider
 from provider_script import Voice
 from reading import parsed_events, parsed_text, text_of
-from standing import POLL_SECONDS, POLLS, Json, Serve, Standing, standing
+from standing import Json, Serve, Standing, standing
+from waiting import POLL_SECONDS, POLLS
 from wire import problem
 
 GENERATE = "/api/generate"

@@ -3,8 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from provider import Answer
 from reading import Incoming
 from serving import LiveServer, settings_for
-from standing import POLL_SECONDS, POLLS, Json, Standing, standing
+from standing import Json, Standing, standing
+from waiting import until
 
 GENERATE = "/api/generate"
 CHAT = "/chat"
@@ -67,14 +67,6 @@ def page(stand: Standing) -> Page:
     stand.provider.at_gate.wait_at_most(0)
     stand.provider.hold()
     return Page(stand.server.url)
-
-
-def until(holds: Callable[[], object]) -> None:
-    for _ in range(POLLS):
-        if holds():
-            return
-        time.sleep(POLL_SECONDS)
-    raise AssertionError
 
 
 def events_url(response: httpx.Response) -> str:

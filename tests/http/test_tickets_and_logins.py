@@ -13,21 +13,11 @@ import pytest
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from attaching import (
-    END,
-    attach,
-    following,
-    gated,
-    login,
-    not_signed_in,
-    path_of,
-    poll,
-    ticket_for,
-    until,
-)
+from attaching import END, attach, following, gated, login, not_signed_in, path_of, poll, ticket_for
 from provider import Answer, Provider
 from serving import LiveServer, Signed
 from standing import Json, Serve, Standing, standing
+from waiting import until
 from wire import bearer, models_of, problem, query
 
 #: What the contract gives the end of a stream; the client's own timeout is what would fail.

@@ -21,11 +21,11 @@ from attaching import (
     path_of,
     poll,
     reset_and_end,
-    until,
 )
 from provider import Answer
 from reading import without_comments
 from standing import Standing, standing
+from waiting import until
 from wire import problem, query
 
 FORMS = ("text", "events")

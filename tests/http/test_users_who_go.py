@@ -12,7 +12,8 @@ from door_readers import followed_at_every_door, told_by
 from doors import FLOWING, TLS, Asked
 from provider import Answer
 from serving import Signed
-from standing import Standing, locked, standing, until
+from standing import Standing, locked, standing
+from waiting import soon
 
 #: The test itself lets the server look for who may not read any more, so that it knows when. A
 #: database that is away is found out soon, and as many as there are doors may read at once.
@@ -95,7 +96,7 @@ async def test_a_user_who_is_deleted_while_asking(migrated: Path, tmp_path: Path
                     answers = await asyncio.gather(*posts)
             assert deleted.status_code == 204
             assert {answer.status_code for answer in answers} <= {200, 401, 404, 409}, answers
-        await until(lambda: stand.held() == dict.fromkeys(stand.held(), 0))
+        await soon(lambda: stand.held() == dict.fromkeys(stand.held(), 0))
         assert_nothing_left(stand)
 
 

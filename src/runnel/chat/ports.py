@@ -128,7 +128,8 @@ class StreamLog(Protocol):
     def read(self, generation_id: str, after: Position | None = None) -> LogReader:
         """A reader from the first event, or from the one behind `after`.
 
-        A log that has not begun yet is waited for. While it has readers, a log is kept.
+        A log that has not begun yet is waited for. While it has readers, a log is kept, unless
+        there is no room; then they are closed, to attach again.
         """
         ...
 

@@ -224,8 +224,6 @@ class MemoryReader:
             batches.append(batch)
             self._index += 1
             size += batch.size
-        if batches:
-            self._cursor = batches[-1].last
         self._ended = log.closed_at is not None and self._index == len(log.batches)
         return batches
 

@@ -1,0 +1,77 @@
+"""What runs is stopped, kept and drained, whatever a model does and wherever the database is."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from typing_extensions import override
+
+from answers import Chat, ToldModel, read_end
+from runnel.chat.entities import AskKey, Params, Status, Turn
+from runnel.chat.ports import Piece
+from runnel.chat.producer import aborted
+from runnel.events import Aborted
+
+
+class StubbornModel(ToldModel):
+    """Swallows the first interruption, and goes on."""
+
+    @override
+    async def stream(
+        self, turns: Sequence[Turn], params: Params
+    ) -> AsyncGenerator[Sequence[Piece]]:
+        del turns, params
+        yield [Piece("one")]
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            yield [Piece(" two")]
+        yield [Piece(" three")]
+        yield [Piece(finish_reason="stop")]
+
+
+async def test_an_abort_holds_even_if_a_library_swallows_it(chat: Chat) -> None:
+    chat.model = StubbornModel()
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = await service.follow(asked)
+    while "one" not in str(await reader.next()):
+        pass
+    ended = await service.abort(chat.user_id, asked.id)
+    assert (ended.status, ended.aborted_by) == (Status.ABORTED, "user")
+    assert ended.text in {"one", "one two"}
+    assert isinstance(await read_end(reader), Aborted)
+
+
+async def test_what_was_to_be_aborted_is_aborted_after_a_crash(chat: Chat) -> None:
+    begun = [
+        (await chat.store.begin_ask(chat.question(session=name), chat.model, "me")).generation
+        for name in ("a", "b")
+    ]
+    await chat.store.request_abort(chat.user_id, begun[0].id)
+    assert await chat.store.interrupt_left_running() == 2
+    first, second = [await chat.stored(generation) for generation in begun]
+    assert (first.status, first.aborted_by, first.failure) == (Status.ABORTED, "user", None)
+    assert second.status is Status.INTERRUPTED
+    # And so are those who follow it told.
+    assert isinstance(await read_end(await chat.service().follow(first)), Aborted)
+
+
+async def test_who_joins_without_needing_a_reader_keeps_the_answer(chat: Chat) -> None:
+    service = chat.service()
+    question = replace(chat.question(), key=AskKey("k"), needs_reader=True)
+    asked = await service.ask(question)
+    assert chat.followers.audiences._audiences[asked.id].needed
+    assert (await service.ask(question)).id == asked.id
+    assert chat.followers.audiences._audiences[asked.id].needed
+    assert (await service.ask(replace(question, needs_reader=False))).id == asked.id
+    assert asked.id not in chat.followers.audiences._audiences
+
+
+async def test_an_outcome_that_came_first_holds(chat: Chat) -> None:
+    asked = await chat.service().ask(chat.question())
+    [producer] = chat.running._producers.values()
+    producer.stop(aborted("user"))
+    producer.stop(aborted("server"))
+    await chat.running.await_end(asked.id, 5)
+    assert (await chat.stored(asked)).aborted_by == "user"

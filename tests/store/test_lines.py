@@ -1,0 +1,72 @@
+"""Whoever waits for the database is served in turn, however long the line, as long as it moves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from runnel.errors import Code, RunnelError
+from runnel.store.engine import Database
+
+PATIENCE: Final = 0.25
+Kind = Callable[[Database], AbstractAsyncContextManager[Any]]
+KINDS: Final = [Database.read, Database.write]
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'line.db'}"
+    database = Database(url, pool_size=2, timeout_seconds=PATIENCE)
+    yield database
+    await database.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_long_line_that_moves_on_is_served_to_its_end(
+    database: Database, kind: Kind
+) -> None:
+    served: list[int] = []
+
+    async def take(number: int) -> None:
+        async with kind(database):
+            await asyncio.sleep(PATIENCE / 5)
+            served.append(number)
+
+    # Three times as long as anybody has patience for.
+    await asyncio.gather(*(take(number) for number in range(15)))
+    assert served == list(range(15))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_line_in_which_nobody_gets_through_is_given_up(
+    database: Database, kind: Kind
+) -> None:
+    async with kind(database):
+        with pytest.raises(RunnelError) as refused:
+            async with kind(database):
+                raise AssertionError
+    assert refused.value.code is Code.STORE_UNAVAILABLE
+    async with kind(database):
+        pass  # and nothing of it is left
+
+
+async def test_who_gives_up_by_itself_takes_no_place(database: Database) -> None:
+    async def take() -> None:
+        async with database.read():
+            pass
+
+    async with database.read():
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await asyncio.wait_for(take(), PATIENCE)
+
+
+async def test_reading_needs_no_turn_to_write(database: Database) -> None:
+    async with database.write(), database.read():
+        pass
