@@ -12,8 +12,9 @@ import pytest
 
 from answers import BOUNDS, Chat, read_end, read_to_end
 from runnel.chat.entities import INTERRUPTED, Ending, Generation, Params, Status
+from runnel.chat.outcomes import aborted, interrupted
 from runnel.chat.ports import LogReader, Piece, Store
-from runnel.chat.producer import Producer, aborted, interrupted
+from runnel.chat.producer import Producer
 from runnel.chat.prompt import fit
 from runnel.errors import Code, RunnelError
 from runnel.events import Aborted, End, Failed, Position, Start, Token, Usage

@@ -12,7 +12,9 @@ from typing import Final
 
 import structlog
 
-from runnel.chat.entities import INTERRUPTED, Ending, Failure, Generation, Params, Status
+from runnel.chat.draft import Draft
+from runnel.chat.entities import Ending, Generation, Params, Status
+from runnel.chat.outcomes import Outcome, aborted, completed, failed
 from runnel.chat.ports import (
     Checkpoint,
     Model,
@@ -25,7 +27,7 @@ from runnel.chat.ports import (
 )
 from runnel.chat.prompt import Prompt
 from runnel.chat.retrying import Retries
-from runnel.chat.text import Cleaner, estimate_tokens, split_forged_ends
+from runnel.chat.text import estimate_tokens
 from runnel.errors import Code, RunnelError
 from runnel.events import Event, FinishReason, Position, Reset, Token, Usage
 
@@ -44,22 +46,6 @@ class Bounds:
     max_bytes: int
     max_events: int
     retries: Retries
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How producing ended."""
-
-    status: Status
-    finish_reason: FinishReason | None = None
-    failure: Failure | None = None
-    aborted_by: str | None = None
-
-
-def failed(
-    code: Code, message: str, *, retryable: bool = True, retry_after: float | None = None
-) -> Outcome:
-    return Outcome(Status.FAILED, failure=Failure(code, message, retryable, retry_after))
 
 
 class Producer:
@@ -85,11 +71,10 @@ class Producer:
         self._log = log
         self._bounds = bounds
         self._observer = observer
-        self._cleaner = Cleaner()
-        self._text: list[str] = []  # confirmed in the log, up to self._position
+        # Confirmed in the log, up to self._position.
+        self._draft = Draft(max_bytes=bounds.max_bytes, max_events=bounds.max_events)
         self._saved = 0  # how many pieces of it are checkpointed
         self._saving: tuple[int, Checkpoint] | None = None  # up to how many, and the words for it
-        self._bytes = 0
         self._position: Position | None = None
         self._finish_reason: FinishReason | None = None
         self._usage: Usage | None = None
@@ -137,9 +122,9 @@ class Producer:
 
         A commit may succeed and its answer be lost: only the same words can be told apart then.
         """
-        if self._saving is None and self._position is not None and len(self._text) > self._saved:
-            upto = len(self._text)
-            text = "".join(self._text[self._saved : upto])
+        if self._saving is None and self._position is not None and len(self._draft) > self._saved:
+            upto = len(self._draft)
+            text = self._draft.text(self._saved)
             generation = self.generation
             self._saving = (upto, Checkpoint(generation.id, generation.fence, self._position, text))
         return self._saving and self._saving[1]
@@ -198,49 +183,33 @@ class Producer:
         async with aclosing(stream) as batches:
             async for batch in batches:
                 self._heard = time.monotonic()
-                await self._write(self._texts(batch))
+                await self._write(self._pieces(batch))
                 if self._stopped is not None:
                     return self._stopped  # a library may have swallowed the interruption
-                if self._full:
-                    return Outcome(Status.COMPLETED, finish_reason="length")
+                if self._draft.full:
+                    return completed("length")
         return self._whole() or failed(
             Code.UPSTREAM_INCOMPLETE, "The provider broke off before the answer was whole."
         )
 
     def _whole(self) -> Outcome | None:
-        if self._finish_reason is None:
-            return None
-        return Outcome(Status.COMPLETED, finish_reason=self._finish_reason)
+        return self._finish_reason and completed(self._finish_reason)
 
-    def _texts(self, batch: Sequence[Piece]) -> list[str]:
-        texts: list[str] = []
+    def _pieces(self, batch: Sequence[Piece]) -> list[str]:
+        pieces: list[str] = []
         for piece in batch:
             self._usage = piece.usage or self._usage
             self._finish_reason = piece.finish_reason or self._finish_reason
-            text = self._cleaner.feed(piece.text)
-            if text:
-                texts.append(self._bounded(text))
-        return texts
+            pieces += self._draft.feed(piece.text)
+        return pieces
 
-    @property
-    def _full(self) -> bool:
-        # Each event has a weight of its own: a letter a token would fill the memory with few bytes.
-        return self._bytes > self._bounds.max_bytes or len(self._text) >= self._bounds.max_events
-
-    def _bounded(self, text: str) -> str:
-        encoded = text.encode()
-        room = self._bounds.max_bytes - self._bytes
-        self._bytes += len(encoded)
-        return text if len(encoded) <= room else encoded[: max(room, 0)].decode(errors="ignore")
-
-    async def _write(self, texts: Sequence[str]) -> None:
-        pieces = [piece for text in texts for piece in split_forged_ends(text) if piece]
+    async def _write(self, pieces: Sequence[str]) -> None:
         if not pieces:
             return
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
         await self._append([Token(piece) for piece in pieces])
-        self._text += pieces
+        self._draft.confirm(pieces)
 
     async def _append(self, events: Sequence[Event]) -> None:
         assert self._position is not None
@@ -255,9 +224,7 @@ class Producer:
             self._position = await self._log.begin(
                 generation.id, 1, generation.fence, generation.start()
             )
-        held = self._cleaner.flush()
-        if held:
-            await self._write([self._bounded(held)])
+        await self._write(self._draft.flush())
         ending = self._ending(outcome, self._position)
         ended = await self._store_end(ending)
         if ended is None:  # purged with its session or its user
@@ -284,7 +251,7 @@ class Producer:
         )
 
     def _ending(self, outcome: Outcome, last: Position) -> Ending:
-        text = "".join(self._text)
+        text = self._draft.text()
         return Ending(
             status=outcome.status,
             text=text,
@@ -340,11 +307,3 @@ def _outcome_of(error: Exception) -> Outcome:
         )
     _log.error("generation.failed_unexpectedly", exc_info=error)
     return failed(Code.UPSTREAM_ERROR, "The answer broke off; the server's log says why.")
-
-
-def interrupted() -> Outcome:
-    return Outcome(Status.INTERRUPTED, failure=INTERRUPTED)
-
-
-def aborted(by: str) -> Outcome:
-    return Outcome(Status.ABORTED, aborted_by=by)

@@ -8,8 +8,9 @@ import structlog
 
 from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Generation
+from runnel.chat.outcomes import Outcome, aborted, interrupted
 from runnel.chat.ports import Store, StreamLog
-from runnel.chat.producer import Outcome, Producer, aborted, interrupted
+from runnel.chat.producer import Producer
 from runnel.errors import Code, RunnelError
 
 _log = structlog.stdlib.get_logger()

@@ -1,0 +1,53 @@
+"""The text of an answer while it is made."""
+
+from collections.abc import Sequence
+
+from runnel.chat.text import Cleaner, split_forged_ends
+
+
+class Draft:
+    """Cleans what comes, keeps it within its bounds, and cuts it so that no line forges an end.
+
+    What is fed is not part of the text before it is confirmed in the log.
+    """
+
+    def __init__(self, *, max_bytes: int, max_events: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_events = max_events
+        self._cleaner = Cleaner()
+        self._bytes = 0
+        self._pieces: list[str] = []
+
+    def __len__(self) -> int:
+        """How many pieces are confirmed."""
+        return len(self._pieces)
+
+    @property
+    def full(self) -> bool:
+        """Whether it may not grow any more."""
+        # Each event has a weight of its own: a letter a token would fill the memory with few bytes.
+        return self._bytes > self._max_bytes or len(self._pieces) >= self._max_events
+
+    def feed(self, text: str) -> list[str]:
+        """The pieces that are certain now; what might be half of something is held back."""
+        return self._pieces_of(self._cleaner.feed(text))
+
+    def flush(self) -> list[str]:
+        """What was held back, now that nothing more comes."""
+        return self._pieces_of(self._cleaner.flush())
+
+    def confirm(self, pieces: Sequence[str]) -> None:
+        self._pieces += pieces
+
+    def text(self, begin: int = 0) -> str:
+        """What is confirmed, from piece `begin` on."""
+        return "".join(self._pieces[begin:])
+
+    def _pieces_of(self, text: str) -> list[str]:
+        return [piece for piece in split_forged_ends(self._bounded(text)) if piece]
+
+    def _bounded(self, text: str) -> str:
+        encoded = text.encode()
+        room = self._max_bytes - self._bytes
+        self._bytes += len(encoded)
+        return text if len(encoded) <= room else encoded[: max(room, 0)].decode(errors="ignore")
