@@ -74,7 +74,9 @@ async def generate_is_posted(request: Request) -> Response:
 @router.post(
     "/chat",
     response_class=Response,
-    responses={200: {"model": AnswerShape, "content": STREAM[200]["content"]}}
+    responses={
+        200: {"model": AnswerShape, "content": {"application/json": {}} | STREAM[200]["content"]}
+    }
     | shaped(AcceptedShape, 202)
     | READ_TO_THE_END,
 )
