@@ -3,7 +3,6 @@
 import asyncio
 import random
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,11 @@ import httpx
 import pytest
 
 from answers import Chat, read_to_end
+from away import Away
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed, parsed_events
-from runnel.chat.entities import Ask, Ending, Generation
+from runnel.chat.entities import Ask
 from runnel.chat.ports import Begun, Model, Store
-from runnel.errors import Code, RunnelError
 from standing import Json, Standing, standing
 from waiting import until
 from wire import NOBODYS_ID, problem
@@ -213,22 +212,6 @@ async def test_of_an_abort_and_the_end_one_holds_and_all_say_the_same(stand: Sta
                 ("aborted" if kept["status"] == "aborted" else "end", kept["position"])
             ]
             assert events[-1] == ends[0]
-
-
-class Away:
-    """A store whose database cannot write ends until it is back."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.back = threading.Event()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
-        if not self.back.is_set():
-            raise RunnelError(Code.STORE_UNAVAILABLE, "away")
-        return await self._store.finish(generation_id, fence, ending)
 
 
 def test_an_abort_whose_end_is_not_stored_yet_is_requested_and_comes(

@@ -1,6 +1,5 @@
 """Readers whom the server closes have not left: with `on_disconnect: "abort"` nothing is aborted."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,11 +19,9 @@ from audience import (
     ended,
     running,
 )
+from away import Away
 from provider import Answer
 from reading import Incoming
-from runnel.chat.entities import Ending, Generation
-from runnel.chat.ports import Store
-from runnel.errors import Code, RunnelError
 from standing import Standing, standing
 
 
@@ -86,22 +83,6 @@ def test_whom_a_logout_closes_has_not_left(stand: Standing, clock: Clock) -> Non
     alone(stand)
     clock.pass_by(1000)
     assert_goes_on(stand, response.headers["X-Generation-Id"])
-
-
-class Away:
-    """A store whose database cannot write ends until it is back."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.back = threading.Event()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
-        if not self.back.is_set():
-            raise RunnelError(Code.STORE_UNAVAILABLE, "away")
-        return await self._store.finish(generation_id, fence, ending)
 
 
 @pytest.mark.parametrize("stand", [{"store_retry_seconds": 0.1}], indirect=True)
