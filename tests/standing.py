@@ -15,6 +15,7 @@ import httpx
 from provider import Answer, Provider
 from runnel.streamlog.memory import MemoryLog
 from serving import LiveServer, Signed, settings_for
+from waiting import until
 
 Json = dict[str, Any]
 Serve = Callable[..., LiveServer]
@@ -93,6 +94,15 @@ class Standing:
             f" WHERE generations.id = '{generation_id}'"
         )
         return found[0] if found else ()
+
+    @contextmanager
+    def gate_closed(self) -> Generator[None]:
+        """Inside, gated answers wait; afterwards all of them have ended."""
+        self.provider.hold()
+        yield
+        self.provider.release()
+        until(lambda: self.held()["producers"] == 0)
+        self.provider.at_gate.wait_at_most(0)
 
     def _answer(self, ask: Json) -> Answer:
         answer = self._answers[ask["messages"][-1]["content"]]

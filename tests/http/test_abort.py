@@ -40,11 +40,8 @@ def stand(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def closed_gate(stand: Standing) -> Iterator[None]:
-    stand.provider.hold()
-    yield
-    stand.provider.release()
-    until(lambda: stand.held()["producers"] == 0)
-    stand.provider.at_gate.wait_at_most(0)
+    with stand.gate_closed():
+        yield
 
 
 def begun(stand: Standing, answer: Answer = GATED, **body: Any) -> str:

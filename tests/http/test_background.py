@@ -46,11 +46,8 @@ def stand(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def closed_gate(stand: Standing) -> Iterator[None]:
-    stand.provider.hold()
-    yield
-    stand.provider.release()
-    until(lambda: stand.held()["producers"] == 0)
-    stand.provider.at_gate.wait_at_most(0)
+    with stand.gate_closed():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,10 @@ class Store(Protocol):
         ...
 
     async def interrupt_left_running(self) -> int:
-        """Ends what a crash left live as `interrupted`, with its checkpointed text; how many."""
+        """Ends what a crash left live as `interrupted`, with its checkpointed text; how many.
+
+        What was to be aborted is ended as `aborted`.
+        """
         ...
 
     async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
