@@ -54,7 +54,7 @@ migrate: .venv/installed ## Bring the database to the newest schema
 lock: ## Choose dependencies anew and write them down (needs uv)
 	uv pip compile $(LOCK) pyproject.toml --group build --output-file requirements.lock
 	uv pip compile $(LOCK) --constraint requirements.lock pyproject.toml \
-		--group build --group test --group check --output-file requirements-dev.lock
+		--all-extras --group build --group test --group check --output-file requirements-dev.lock
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate

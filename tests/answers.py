@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Self
 
 from runnel.accounts.passwords import random_password
+from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
+from runnel.chat.places import Places
 from runnel.chat.ports import ListedModel, LogReader, Model, Piece, Store
-from runnel.chat.producer import Bounds
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
-from runnel.events import Event, Terminal
+from runnel.chat.terms import Terms
+from runnel.events import Event, Terminal, Usage
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
@@ -32,14 +34,23 @@ BOUNDS = Bounds(
 )
 
 
+#: Of a model that takes all params of ours.
+TERMS = Terms(
+    takes=frozenset({"temperature", "top_p", "max_tokens", "seed", "stop", "json_mode", "images"}),
+    context_tokens=10_000,
+)
+
+
 class ToldModel:
     """Implements chat.ports.Model: yields what is put, raises what is put, ends at None."""
 
-    alias = "chat/told"
     provider = "told"
     provider_model = "told-1"
 
-    def __init__(self) -> None:
+    def __init__(self, alias: str = "chat/told", *, terms: Terms = TERMS) -> None:
+        self.alias = alias
+        self.terms = terms
+        self.places = Places(None)
         self.told: asyncio.Queue[Sequence[Piece] | Exception | None] = asyncio.Queue()
         self.asked: list[tuple[Sequence[Turn], Params]] = []
         self.closed = asyncio.Event()
@@ -66,16 +77,21 @@ class ToldModel:
             self.closed.set()
 
 
-class OneModel:
-    """Implements chat.ports.Catalog with one model."""
+def unpriced(_: str, usage: Usage) -> Usage:
+    """What a usage costs where there are no prices."""
+    return usage
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self.default = model.alias
 
-    def resolve(self, name: str | None) -> Model:
+class TheseModels:
+    """Implements chat.ports.Catalog: whatever is named, these are asked, in their order."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+        self.default = models[0].alias
+
+    def candidates(self, name: str | None) -> Sequence[Model]:
         del name
-        return self._model
+        return self._models
 
     def listed(self) -> Sequence[ListedModel]:
         return ()
@@ -89,9 +105,20 @@ class Observed:
         self.resumes = 0
         self.resets: list[str] = []
         self.retries: list[str] = []
+        self.passed: list[tuple[str, str]] = []
+        self.gaps: list[float] = []
+        self.questions: list[str] = []
 
-    def ended(self, generation: Generation) -> None:
+    def ended(self, generation: Generation, question: str) -> None:
         self.generations.append(generation)
+        self.questions.append(question)
+
+    def waited(self, model: str, seconds: float) -> None:
+        del model
+        self.gaps.append(seconds)
+
+    def passed_on(self, model: str, code: str) -> None:
+        self.passed.append((model, code))
 
     def resumed(self) -> None:
         self.resumes += 1
@@ -113,6 +140,7 @@ class Chat:
         self.store = store(ChatStore(self.database, history_max_messages=100))
         self.log = MemoryLog(retention_seconds=60, total_bytes=10**9, page_bytes=10**6)
         self.model = ToldModel()
+        self.others: list[ToldModel] = []  # that stand in for it
         self.observed = Observed()
         audiences = Audiences(grace_seconds=5)
         self.followers = Followers(self.store, audiences, self.observed, silence_seconds=3600)
@@ -122,16 +150,13 @@ class Chat:
     def service(self, bounds: Bounds = BOUNDS) -> ChatService:
         return ChatService(
             owner="this-instance",
-            catalog=OneModel(self.model),
+            catalog=TheseModels([self.model, *self.others]),
             store=self.store,
             log=self.log,
             running=self.running,
             followers=self.followers,
             rules=AskRules(
                 max_message_length=100,
-                history_max_tokens=10_000,
-                system_prompt=None,
-                temperature=None,
                 abort_wait_seconds=10,
             ),
             bounds=bounds,

@@ -16,7 +16,7 @@ import uvicorn
 from runnel.accounts.entities import UserRole
 from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
-from runnel.edge.listening import listen
+from runnel.edge.listening import bind, open_port
 from runnel.settings import Settings
 
 _T = TypeVar("_T")
@@ -121,9 +121,10 @@ class LiveServer:
                 proxy_headers=False,
                 timeout_graceful_shutdown=5,
             )
-            listening = listen(
+            listening = bind(
                 "127.0.0.1", 0, send_timeout_seconds=self.settings.send_timeout_seconds
             )
+            open_port(listening)
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             self._uvicorn = _Announcing(config, lambda: self._started.set_result(server))
             await self._uvicorn.serve(sockets=[listening])
@@ -154,6 +155,8 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
         "demo_tokens_per_second": 2000,
         "checkpoint_seconds": 0.05,
         "revocation_check_seconds": 0.1,
+        "startup_check": "off",
+        "runs_dir": folder / "runs",
         "upstream_retries": 0,
         "rate_limit_messages_per_minute": 10_000,
         "login_attempts_per_minute": 10_000,

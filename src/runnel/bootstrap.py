@@ -16,16 +16,17 @@ from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
+from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
 from runnel.chat.following import Followers
-from runnel.chat.producer import Bounds
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
 from runnel.errors import RunnelError, StartupError
-from runnel.models.catalog import CatalogConfig, load_catalog
+from runnel.models.building import Builder, CatalogConfig
+from runnel.models.catalog import ModelCatalog, strict
 from runnel.settings import Settings, environment_value
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.chat import ChatStore
@@ -62,6 +63,8 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
     Raises StartupError. Nothing is left behind, however it is left.
     """
     async with AsyncExitStack() as stack:
+        # First of all: the first admin's password is told by a server that starts, and only once.
+        catalog = await stack.enter_async_context(open_catalog(settings))
         database = await stack.enter_async_context(_database(settings))
         lock = ServerLock(database)
         lock.acquire()
@@ -74,7 +77,8 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         )
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
         metrics = Metrics()
-        metrics.interrupted("crash", await store.interrupt_left_running())
+        crashed = await store.interrupt_left_running(catalog.priced)
+        metrics.interrupted("crash", len(crashed))
         log = MemoryLog(
             retention_seconds=settings.stream_retention_seconds,
             total_bytes=settings.log_total_bytes,
@@ -87,8 +91,6 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(followers))
         metrics.gauge("log_bytes", "What the stream logs hold.", lambda: log.size)
         stack.push_async_callback(running.close)
-        catalog = load_catalog(_catalog_config(settings))
-        stack.push_async_callback(catalog.close)
         chat = ChatService(
             owner=new_id(),
             catalog=catalog,
@@ -123,11 +125,28 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             checks={"database": database.check, "chat": chat.check},
         )
         await stack.enter_async_context(
-            _background(running.watch(), followers.watch(), watch.run())
+            _background(running.watch(), followers.watch(), watch.run(), catalog.watch())
         )
         # Last in, first out: whatever still runs is ended while everything else is there.
         stack.push_async_callback(chat.drain, 0)
         yield Server(parts, who.administration, password)
+
+
+@asynccontextmanager
+async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
+    """The models alone, checked as STARTUP_CHECK says. Raises StartupError, one line a fault."""
+    catalog = ModelCatalog(
+        Builder(_catalog_config(settings)), ping_seconds=settings.startup_check_seconds
+    )
+    try:
+        await catalog.load()
+        if settings.startup_check != "off":
+            await catalog.check()
+        if settings.startup_check == "strict":
+            strict(catalog)
+        yield catalog
+    finally:
+        await catalog.close()
 
 
 @asynccontextmanager
@@ -252,9 +271,17 @@ def _catalog_config(settings: Settings) -> CatalogConfig:
     return CatalogConfig(
         models_file=settings.models_file,
         default_model=settings.default_model,
+        system_prompt=settings.system_prompt,
+        temperature=settings.temperature,
+        context_tokens=settings.history_max_tokens,
         openai_api_key=_reveal(settings.openai_api_key),
         openai_base_url=settings.openai_base_url,
         openai_model=settings.model_name,
+        bedrock_model=settings.bedrock_model_id,
+        bedrock_endpoint_url=settings.bedrock_endpoint_url,
+        bedrock_max_streams=settings.bedrock_max_streams,
+        aws_region=settings.aws_region,
+        aws_profile=settings.aws_profile,
         demo_tokens_per_second=settings.demo_tokens_per_second,
         environment=environment_value,
     )
@@ -263,9 +290,6 @@ def _catalog_config(settings: Settings) -> CatalogConfig:
 def _rules(settings: Settings) -> AskRules:
     return AskRules(
         max_message_length=settings.max_message_length,
-        history_max_tokens=settings.history_max_tokens,
-        system_prompt=settings.system_prompt,
-        temperature=settings.temperature,
         abort_wait_seconds=settings.abort_wait_seconds,
     )
 

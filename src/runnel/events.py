@@ -32,11 +32,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens counted. `estimated` where the provider gave no count or the answer was cut."""
+    """Tokens counted. `estimated` where the provider gave no count or the answer was cut.
+
+    `cost` in whatever the alias' price is in; None where it has none.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     source: Literal["provider", "estimated"]
+    cost: float | None = None
 
     @property
     def total_tokens(self) -> int:
@@ -64,6 +68,21 @@ class Token:
     type: ClassVar = "token"
     terminal: ClassVar = False
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A piece of a call of one of the client's tools, the `index`-th of the answer.
+
+    The first piece of a call names it; `arguments` is a piece of JSON text, to be joined.
+    """
+
+    type: ClassVar = "tool_call"
+    terminal: ClassVar = False
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +135,7 @@ class Failed:
     retryable: bool
 
 
-Event = Start | Token | Reset | End | Aborted | Failed
+Event = Start | Token | ToolCall | Reset | End | Aborted | Failed
 Terminal = End | Aborted | Failed
 
 

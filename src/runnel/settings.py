@@ -112,6 +112,15 @@ class ModelSettings(BaseSettings):
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
     model_name: str = "gpt-4o-mini"
+    groq_api_key: SecretStr | None = None
+    fireworks_ai_api_key: SecretStr | None = None
+    aws_profile: str | None = None
+    aws_region: str | None = None
+    bedrock_model_id: str | None = None
+    bedrock_endpoint_url: str | None = None
+    bedrock_max_streams: Annotated[int, Field(ge=1, le=10_000)] = 256
+    startup_check: Literal["strict", "warn", "off"] = "strict"
+    startup_check_seconds: Seconds = 10
     history_max_tokens: Count = 16_000
     history_max_messages: Count = 400
     demo_tokens_per_second: Annotated[float, Field(gt=0)] = 40
@@ -124,6 +133,16 @@ class LimitSettings(BaseSettings):
     login_attempts_per_minute: Count = 10
     login_attempts_per_minute_per_address: Count = 30
     max_message_length: Count = 5000
+
+
+class TelemetrySettings(BaseSettings):
+    """What the server tells of itself, beside its log."""
+
+    runs_dir: Path = Path("runs")
+    log_messages: bool = False
+    run_log_max_bytes: Count = 64 * 1024 * 1024
+    run_log_files: Count = 5
+    tracing: bool = False
 
 
 class StreamSettings(BaseSettings):
@@ -154,6 +173,7 @@ class Settings(
     ModelSettings,
     LimitSettings,
     StreamSettings,
+    TelemetrySettings,
 ):
     """All of them. Names in the environment are these, in capitals."""
 

@@ -10,7 +10,8 @@ from typing import cast
 
 import pytest
 
-from answers import BOUNDS, Chat, read_end, read_to_end
+from answers import BOUNDS, Chat, read_end, read_to_end, unpriced
+from runnel.chat.attempt import Question
 from runnel.chat.entities import INTERRUPTED, Ending, Generation, Params, Status
 from runnel.chat.outcomes import aborted, interrupted
 from runnel.chat.ports import LogReader, Piece, Store
@@ -166,12 +167,12 @@ async def test_what_a_crash_left_running_is_interrupted_with_its_checkpoints(cha
     await say_and_read(chat, reader, "so far")
     await chat.running._checkpoint()
     await chat.running.close()
-    assert await chat.store.interrupt_left_running() == 1
+    assert len(await chat.store.interrupt_left_running(unpriced)) == 1
     stored = await chat.stored(asked)
     assert (stored.status, stored.text) == (Status.INTERRUPTED, "so far")
     assert stored.position == Position(2, 1)
     assert stored.failure == INTERRUPTED
-    assert await chat.store.interrupt_left_running() == 0
+    assert await chat.store.interrupt_left_running(unpriced) == []
 
 
 async def test_a_deleted_user_leaves_no_reader_waiting(chat: Chat) -> None:
@@ -207,9 +208,12 @@ async def test_a_generation_that_went_away_before_it_began_leaves_no_reader(chat
     await _rows(chat, "DELETE FROM sessions RETURNING id")
     producer = Producer(
         begun.generation,
-        chat.model,
-        fit(begun.turns, system_prompt=None, max_tokens=100),
-        Params(),
+        Question(
+            "?",
+            [chat.model],
+            lambda _: fit(begun.turns, system_prompt=None, max_tokens=100),
+            Params(),
+        ),
         store=chat.store,
         log=chat.log,
         bounds=BOUNDS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from typing_extensions import override
 
-from answers import Chat, ToldModel, read_end
+from answers import Chat, ToldModel, read_end, unpriced
 from runnel.chat.entities import AskKey, Params, Status, Turn
 from runnel.chat.outcomes import aborted
 from runnel.chat.ports import Piece
@@ -49,7 +49,7 @@ async def test_what_was_to_be_aborted_is_aborted_after_a_crash(chat: Chat) -> No
         for name in ("a", "b")
     ]
     await chat.store.request_abort(chat.user_id, begun[0].id)
-    assert await chat.store.interrupt_left_running() == 2
+    assert len(await chat.store.interrupt_left_running(unpriced)) == 2
     first, second = [await chat.stored(generation) for generation in begun]
     assert (first.status, first.aborted_by, first.failure) == (Status.ABORTED, "user", None)
     assert second.status is Status.INTERRUPTED

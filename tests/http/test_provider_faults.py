@@ -426,7 +426,7 @@ def test_params_that_were_not_given_are_left_to_the_provider(stand: Standing) ->
 
 
 def test_openai_itself_is_given_the_newer_name_of_max_tokens() -> None:
-    assert _openai_options(Params(max_tokens=5)) == {"max_completion_tokens": 5}
+    assert _openai_options(Params(max_tokens=5)) == {"extra_body": {"max_completion_tokens": 5}}
 
 
 def test_a_json_answer_cut_by_its_length_is_kept(stand: Standing) -> None:

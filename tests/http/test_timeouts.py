@@ -90,7 +90,7 @@ def let_pass(stand: Standing, seconds: float) -> None:
     async def move_back() -> None:
         for producer in stand.server.server.parts.chat._running._producers.values():
             producer._began -= seconds
-            producer._heard -= seconds
+            producer._attempt._heard_at -= seconds
 
     stand.server.call(move_back())
 

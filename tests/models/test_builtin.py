@@ -7,6 +7,7 @@ import time
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
+from entries import entry
 from runnel.chat.entities import Params, Turn
 from runnel.chat.ports import Piece
 from runnel.models import builtin
@@ -20,7 +21,7 @@ NONE = Params()
 
 async def pieces(turns: list[Turn], params: Params = NONE, speed: float = 1e6) -> list[Piece]:
     """All that says something; LangChain adds an empty last chunk of its own."""
-    model = builtin.build("builtin/demo", tokens_per_second=speed)
+    model = builtin.build(entry("builtin/demo"), tokens_per_second=speed)
     given = [piece async for batch in model.stream(turns, params) for piece in batch]
     return [piece for piece in given if piece != Piece()]
 
@@ -74,7 +75,7 @@ async def test_it_is_paced_like_a_model() -> None:
 
 
 async def test_stopping_it_in_the_middle_ends_it() -> None:
-    model = builtin.build("builtin/demo", tokens_per_second=1000)
+    model = builtin.build(entry("builtin/demo"), tokens_per_second=1000)
     stream = model.stream([Turn("user", "count to 5000")], Params())
     await anext(stream)
     await asyncio.wait_for(stream.aclose(), 1)

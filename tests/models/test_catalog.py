@@ -1,16 +1,17 @@
 """Aliases: from models.json and from the environment, and what is said when they are wrong."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runnel.errors import Code, RunnelError, StartupError
-from runnel.models.catalog import CatalogConfig, ModelCatalog, load_catalog
+from runnel.models.building import Builder, CatalogConfig
+from runnel.models.catalog import ModelCatalog
 
-Load = Callable[..., ModelCatalog]
+Load = Callable[..., Awaitable[ModelCatalog]]
 
 TWO = {
     "chat/a": {"provider": "openai", "model": "m-1", "base_url": "http://127.0.0.1:9/v1"},
@@ -22,7 +23,7 @@ TWO = {
 async def load(tmp_path: Path) -> AsyncIterator[Load]:
     loaded: list[ModelCatalog] = []
 
-    def load(
+    async def load(
         file: object = None, env: dict[str, str] | None = None, **changes: Any
     ) -> ModelCatalog:
         path = tmp_path / "models.json"
@@ -31,13 +32,23 @@ async def load(tmp_path: Path) -> AsyncIterator[Load]:
         defaults: dict[str, Any] = {
             "models_file": path,
             "default_model": None,
+            "system_prompt": None,
+            "temperature": None,
+            "context_tokens": 1000,
             "openai_api_key": None,
             "openai_base_url": None,
             "openai_model": "gpt-4o-mini",
+            "bedrock_model": None,
+            "bedrock_endpoint_url": None,
+            "bedrock_max_streams": 4,
+            "aws_region": None,
+            "aws_profile": None,
             "demo_tokens_per_second": 40,
             "environment": (env or {}).get,
         }
-        loaded.append(load_catalog(CatalogConfig(**(defaults | changes))))
+        config = CatalogConfig(**(defaults | changes))
+        loaded.append(ModelCatalog(Builder(config), ping_seconds=5))
+        await loaded[-1].load()
         return loaded[-1]
 
     yield load
@@ -52,54 +63,55 @@ def refusal(call: Callable[[], object]) -> RunnelError:
 
 
 async def test_with_nothing_the_demo_is_there_and_is_the_default(load: Load) -> None:
-    assert load().resolve(None).alias == "builtin/demo"
+    assert (await load()).candidates(None)[0].alias == "builtin/demo"
 
 
 async def test_a_key_makes_an_alias_of_its_own(load: Load) -> None:
-    catalog = load(openai_api_key="k")
+    catalog = await load(openai_api_key="k")
     assert [model.alias for model in catalog.listed()] == ["openai/gpt-4o-mini"]
-    assert catalog.resolve(None).provider_model == "gpt-4o-mini"
+    assert catalog.candidates(None)[0].provider_model == "gpt-4o-mini"
 
 
 async def test_a_base_url_alone_makes_one_too(load: Load) -> None:
-    catalog = load(openai_base_url="http://127.0.0.1:11434/v1", openai_model="llama3")
-    assert catalog.resolve("openai/llama3").provider == "openai"
+    catalog = await load(openai_base_url="http://127.0.0.1:11434/v1", openai_model="llama3")
+    assert catalog.candidates("openai/llama3")[0].provider == "openai"
 
 
 async def test_the_default_is_the_setting_then_the_files_then_the_only_one(load: Load) -> None:
     file = {"default": "chat/a", "aliases": TWO}
-    assert load(file, default_model="chat/b").resolve(None).alias == "chat/b"
-    assert load(file).resolve(None).alias == "chat/a"
-    assert load({"aliases": {"only": TWO["chat/a"]}}).resolve(None).alias == "only"
+    assert (await load(file, default_model="chat/b")).candidates(None)[0].alias == "chat/b"
+    assert (await load(file)).candidates(None)[0].alias == "chat/a"
+    assert (await load({"aliases": {"only": TWO["chat/a"]}})).candidates(None)[0].alias == "only"
 
 
 async def test_without_a_default_a_model_must_be_named(load: Load) -> None:
-    error = refusal(lambda: load({"aliases": TWO}).resolve(None))
+    catalog = await load({"aliases": TWO})
+    error = refusal(lambda: catalog.candidates(None))
     assert error.code is Code.UNKNOWN_MODEL
     assert "chat/a, chat/b" in error.message
 
 
 async def test_a_providers_name_is_enough_if_one_alias_alone_has_it(load: Load) -> None:
-    catalog = load({"aliases": TWO | {"chat/c": TWO["chat/b"]}})
-    assert catalog.resolve("m-1").alias == "chat/a"
-    assert refusal(lambda: catalog.resolve("m-2")).code is Code.UNKNOWN_MODEL
-    assert refusal(lambda: catalog.resolve("m-3")).code is Code.UNKNOWN_MODEL
+    catalog = await load({"aliases": TWO | {"chat/c": TWO["chat/b"]}})
+    assert catalog.candidates("m-1")[0].alias == "chat/a"
+    assert refusal(lambda: catalog.candidates("m-2")).code is Code.UNKNOWN_MODEL
+    assert refusal(lambda: catalog.candidates("m-3")).code is Code.UNKNOWN_MODEL
 
 
 async def test_an_alias_without_its_key_is_listed_and_says_what_it_needs(load: Load) -> None:
     file = {"aliases": {"chat/k": TWO["chat/a"] | {"api_key_env": "LOCAL_KEY"}}}
-    catalog = load(file)
+    catalog = await load(file)
     assert [model.available for model in catalog.listed()] == [False]
-    error = refusal(lambda: catalog.resolve("chat/k"))
+    error = refusal(lambda: catalog.candidates("chat/k"))
     assert (error.code, error.retryable) == (Code.MODEL_UNAVAILABLE, False)
     assert "LOCAL_KEY" in error.message
-    assert load(file, env={"LOCAL_KEY": "k"}).resolve("chat/k").alias == "chat/k"
+    assert (await load(file, env={"LOCAL_KEY": "k"})).candidates("chat/k")[0].alias == "chat/k"
 
 
 async def test_openais_key_goes_to_no_other_host(load: Load) -> None:
-    catalog = load({"aliases": TWO}, openai_api_key="secret")
-    model: Any = catalog.resolve("chat/a")
-    assert model._chat_model.openai_api_key.get_secret_value() == "none"
+    catalog = await load({"aliases": TWO}, openai_api_key="secret")
+    model: Any = catalog.candidates("chat/a")[0]
+    assert model.ping.key == ("http://127.0.0.1:9/v1", None)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +137,7 @@ async def test_a_wrong_file_is_named_with_alias_and_field(
     load: Load, file: object, said: str
 ) -> None:
     with pytest.raises(StartupError) as wrong:
-        load(file)
+        await load(file)
     assert "models.json" in str(wrong.value)
     assert said in str(wrong.value)
     assert "sk-1" not in str(wrong.value)
@@ -133,4 +145,4 @@ async def test_a_wrong_file_is_named_with_alias_and_field(
 
 async def test_a_default_model_that_is_none_is_said_with_the_settings_name(load: Load) -> None:
     with pytest.raises(StartupError, match="DEFAULT_MODEL: there is no alias x"):
-        load(default_model="x")
+        await load(default_model="x")

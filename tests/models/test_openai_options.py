@@ -10,8 +10,14 @@ from langchain_core.messages.ai import UsageMetadata
 
 from runnel.chat.entities import Params
 from runnel.events import Usage
-from runnel.models.langchain import piece_of
-from runnel.models.openai import OpenAIFamily, _compatible_options, _openai_options, _seconds
+from runnel.models.openai import (
+    OPENAI,
+    OpenAIFamily,
+    _compatible_options,
+    _openai_options,
+    _seconds,
+)
+from runnel.models.pieces import Pieces
 
 ALL = Params(temperature=0.5, top_p=0.9, max_tokens=7, seed=1, stop=["a"], json_mode=True)
 
@@ -22,8 +28,10 @@ def test_openai_itself_is_asked_by_its_present_names() -> None:
         "top_p": 0.9,
         "seed": 1,
         "stop": ["a"],
-        "max_completion_tokens": 7,
-        "extra_body": {"response_format": {"type": "json_object"}},
+        "extra_body": {
+            "max_completion_tokens": 7,
+            "response_format": {"type": "json_object"},
+        },
     }
 
 
@@ -32,7 +40,6 @@ def test_servers_like_it_are_asked_by_the_older_name() -> None:
         "response_format": {"type": "json_object"},
         "max_tokens": 7,
     }
-    assert "max_completion_tokens" not in _compatible_options(ALL)
 
 
 def test_what_is_not_given_is_not_sent() -> None:
@@ -46,8 +53,7 @@ async def test_openai_is_asked_at_its_own_address_whatever_the_environment_says(
     monkeypatch.setenv("OPENAI_BASE_URL", elsewhere)
     monkeypatch.setenv("OPENAI_API_BASE", elsewhere)
     family = OpenAIFamily()
-    model = family.build("a", "m", api_key="k", base_url=None)
-    client = cast("Any", model._chat_model).root_async_client
+    client = cast("Any", family.chat_model("m", OPENAI, "k")).root_async_client
     assert str(client.base_url) == "https://api.openai.com/v1/"
     await family.close()
 
@@ -66,7 +72,7 @@ def test_a_count_that_is_none_is_left_to_the_estimate(
     given: tuple[int, int], usage: Usage | None
 ) -> None:
     metadata = UsageMetadata(input_tokens=given[0], output_tokens=given[1], total_tokens=sum(given))
-    assert piece_of(AIMessageChunk(content="", usage_metadata=metadata)).usage == usage
+    assert Pieces().piece(AIMessageChunk(content="", usage_metadata=metadata)).usage == usage
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_providers_words_for_an_end_are_ours_and_a_fault_is_no_end(
     word: str, reason: str | None
 ) -> None:
     chunk = AIMessageChunk(content="", response_metadata={"finish_reason": word})
-    assert piece_of(chunk).finish_reason == reason
+    assert Pieces().piece(chunk).finish_reason == reason
 
 
 def test_a_retry_after_is_read_in_seconds_and_as_a_date() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from answers import Chat
+from answers import Chat, unpriced
 from runnel.chat.entities import Ask, Ending, SessionRef, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, Epoch, StaleFence
 from runnel.errors import Code, RunnelError
@@ -64,7 +64,7 @@ async def test_the_constraint_refuses_what_a_look_before_the_write_would_miss(ch
                 "INSERT INTO generations SELECT 'other', user_id, session_id, user_message_id,"
                 " user_message_id, model, provider, provider_model, params, 'queued', owner, 1,"
                 " NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, created_at,"
-                " NULL, NULL, NULL, NULL, NULL FROM generations"
+                " NULL, NULL, NULL, NULL, NULL, NULL FROM generations"
             )
 
 
@@ -166,7 +166,7 @@ async def test_each_epoch_is_higher_and_an_ended_answer_begins_none(chat: Chat) 
 
 async def test_an_answer_that_never_began_is_interrupted_in_epoch_1(chat: Chat) -> None:
     generation = (await ask(chat)).generation
-    assert await chat.store.interrupt_left_running() == 1
+    assert len(await chat.store.interrupt_left_running(unpriced)) == 1
     stored = await chat.stored(generation)
     assert (stored.status, stored.position) == (Status.INTERRUPTED, Position(1, 1))
 

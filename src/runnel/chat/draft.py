@@ -16,6 +16,7 @@ class Draft:
         self._max_events = max_events
         self._cleaner = Cleaner()
         self._bytes = 0
+        self._others = 0
         self._pieces: list[str] = []
 
     def __len__(self) -> int:
@@ -26,7 +27,7 @@ class Draft:
     def full(self) -> bool:
         """Whether it may not grow any more."""
         # Each event has a weight of its own: a letter a token would fill the memory with few bytes.
-        return self._bytes > self._max_bytes or len(self._pieces) >= self._max_events
+        return self._bytes > self._max_bytes or len(self._pieces) + self._others >= self._max_events
 
     def feed(self, text: str) -> list[str]:
         """The pieces that are certain now; what might be half of something is held back."""
@@ -35,6 +36,11 @@ class Draft:
     def flush(self) -> list[str]:
         """What was held back, now that nothing more comes."""
         return self._pieces_of(self._cleaner.flush())
+
+    def weigh(self, text: str) -> None:
+        """Counts what belongs to the answer and is none of its text, as a call of a tool."""
+        self._bytes += len(text.encode())
+        self._others += 1
 
     def confirm(self, pieces: Sequence[str]) -> None:
         self._pieces += pieces

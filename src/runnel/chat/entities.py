@@ -1,10 +1,10 @@
 """Generations and what is asked, as frozen values with their legal transitions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from runnel.errors import Code
 from runnel.events import (
@@ -15,10 +15,11 @@ from runnel.events import (
     Position,
     Start,
     Terminal,
+    ToolCall,
     Usage,
 )
 
-Role = Literal["user", "assistant", "system"]
+Role = Literal["user", "assistant", "system", "tool"]
 
 
 class Status(StrEnum):
@@ -41,23 +42,63 @@ LIVE: Final = frozenset({Status.QUEUED, Status.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a message, by its URL: `https:`, or `data:` with the picture itself."""
+
+    url: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One message as a model or a client gives it."""
+    """One message as a model or a client gives it.
+
+    `parts` is the content in its order where it is more than text; `text` is then the text in
+    it. An assistant's turn may call tools; a tool's turn answers the call `tool_call_id`.
+    """
 
     role: Role
     text: str
+    parts: Sequence[str | Image] = ()
+    tool_calls: Sequence[ToolCall] = ()
+    tool_call_id: str | None = None
+
+    @property
+    def images(self) -> bool:
+        return any(isinstance(part, Image) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """How the model is to answer. None leaves it to the alias or the provider."""
+    """How the model is to answer. None, and no `stop`, leave it to the alias or the provider.
+
+    `passed` is what only OpenAI's wire has words for (`tools`, `response_format`, ...), as it
+    came.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
     stop: Sequence[str] = ()
-    json_mode: bool = False
+    json_mode: bool | None = None
+    passed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def given(self) -> dict[str, Any]:
+        """What is not left to others, by its name."""
+        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "passed"}
+        return {name: value for name, value in named.items() if value not in (None, ())} | {
+            **self.passed
+        }
+
+    def over(self, defaults: "Params") -> "Params":
+        """These, and what they leave open as the defaults say."""
+        merged = defaults.given() | self.given()
+        own = {one.name for one in fields(self)}
+        return Params(
+            **{name: value for name, value in merged.items() if name in own},
+            passed={name: value for name, value in merged.items() if name not in own},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +126,8 @@ class Ask:
 
     `history` is what the client gives to begin a session with, before the question; None if it
     goes on with what is stored. `needs_reader`: it is aborted once nobody follows it any more.
+    `stateless`: the client keeps the talk, and gives the whole of it; its session is shown to
+    nobody. `turn` is the question where it is more than a user's `text`.
     """
 
     user_id: str
@@ -95,6 +138,17 @@ class Ask:
     params: Params = Params()
     key: AskKey | None = None
     needs_reader: bool = False
+    stateless: bool = False
+    turn: Turn | None = None
+
+    @property
+    def question(self) -> Turn:
+        return self.turn or Turn("user", self.text)
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """All that the client gave: the history, if any, and the question."""
+        return [*(self.history or ()), self.question]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +159,15 @@ class Failure:
     message: str
     retryable: bool
     retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A model by its alias, and by what its provider calls it."""
+
+    alias: str
+    provider: str
+    provider_model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +237,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a generation ended, before it is known whether this end is the one that holds."""
+    """How a generation ended, before it is known whether this end is the one that holds.
+
+    `answered_by` is told where that may be another model than the one that was asked.
+    """
 
     status: Status
     text: str
@@ -185,6 +251,7 @@ class Ending:
     aborted_by: str | None = None
     first_token_ms: int | None = None
     latency_ms: int | None = None
+    answered_by: ModelName | None = None
 
 
 INTERRUPTED: Final = Failure(

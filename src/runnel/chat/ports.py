@@ -1,22 +1,26 @@
 """What the chat core needs of the world, as narrow protocols. Adapters implement them."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from runnel.chat.entities import Ask, AskKey, Ending, Generation, Params, Status, Turn
+from runnel.chat.places import Places
+from runnel.chat.terms import Terms
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Event, FinishReason, Position, Usage
+from runnel.events import Batch, Event, FinishReason, Position, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a model gives at a time: text, the reason why it ended, the tokens it counted.
+    """What a model gives at a time: text, calls of tools, the reason why it ended, the tokens it
+    counted.
 
     An empty one is a sign of life: a model that thinks without speaking is not silent.
     """
 
     text: str = ""
+    tool_calls: Sequence[ToolCall] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
 
@@ -37,14 +41,18 @@ class Model(Protocol):
     def provider(self) -> str: ...
     @property
     def provider_model(self) -> str: ...
+    @property
+    def terms(self) -> Terms: ...
+    @property
+    def places(self) -> Places: ...
 
     def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
         """The answer, in batches of what was ready together; never an empty batch.
 
         The finish reason comes once, with or after the last text; a stream that ends without
         one was cut. Closing the generator closes the connection to the provider. Raises
-        RunnelError with an `upstream_…` code or `model_unavailable`; NotTakenError where it may
-        help to ask again at once.
+        RunnelError with an `upstream_…` code; NotTakenError where it may help to ask again at
+        once. Params that are not given are as the alias says.
         """
         ...
 
@@ -67,10 +75,12 @@ class Catalog(Protocol):
 
     def listed(self) -> Sequence[ListedModel]: ...
 
-    def resolve(self, name: str | None) -> Model:
-        """The model of that alias, or of a provider's name that one alias alone has.
+    def candidates(self, name: str | None) -> Sequence[Model]:
+        """The model of that alias, or of a provider's name that one alias alone has, and those
+        that stand in for it, in their order; at least one.
 
-        None: the default. Raises RunnelError `unknown_model`.
+        None: the default. Raises RunnelError `unknown_model`, or `model_unavailable` if none of
+        them can be asked now.
         """
         ...
 
@@ -195,8 +205,12 @@ class Checkpoint:
 class Observer(Protocol):
     """Is told what operators count."""
 
-    def ended(self, generation: Generation) -> None:
-        """A generation ended here, as the store keeps it."""
+    def ended(self, generation: Generation, question: str) -> None:
+        """A generation ended here, as the store keeps it; what had been asked."""
+        ...
+
+    def waited(self, model: str, seconds: float) -> None:
+        """A running answer's next piece came so long after the one before."""
         ...
 
     def resumed(self) -> None:
@@ -212,6 +226,10 @@ class Observer(Protocol):
 
     def retried(self, code: Code) -> None:
         """A provider did not take a question, and is asked again."""
+        ...
+
+    def passed_on(self, model: str, code: Code) -> None:
+        """A model did not answer, and the next one is asked in its place."""
         ...
 
 
@@ -255,10 +273,12 @@ class Store(Protocol):
         """
         ...
 
-    async def interrupt_left_running(self) -> int:
-        """Ends what a crash left live as `interrupted`, with its checkpointed text; how many.
+    async def interrupt_left_running(
+        self, priced: Callable[[str, Usage], Usage]
+    ) -> Sequence[Generation]:
+        """Ends what a crash left live as `interrupted`, with its checkpointed text; what it ended.
 
-        What was to be aborted is ended as `aborted`.
+        What was to be aborted is ended as `aborted`. `priced` gives a usage of an alias its cost.
         """
         ...
 

@@ -29,6 +29,12 @@ def fit(turns: Sequence[Turn], *, system_prompt: str | None, max_tokens: int) ->
     return Prompt([*own, *system, *talk, question], max_tokens - left)
 
 
+def whole(turns: Sequence[Turn], *, system_prompt: str | None) -> Prompt:
+    """All of it, for clients that keep the talk themselves and expect to be told if it is long."""
+    own = [Turn("system", system_prompt)] if system_prompt else []
+    return Prompt([*own, *turns], sum(map(_weight, [*own, *turns])))
+
+
 def _newest(turns: Sequence[Turn], budget: int) -> tuple[list[Turn], int]:
     """The longest tail of turns that a budget allows, and what is left of it."""
     kept: list[Turn] = []

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from runnel.chat.attempt import Bounds, Question
 from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
 from runnel.chat.fingerprint import fingerprint
 from runnel.chat.following import Follower, Followers
 from runnel.chat.ports import Catalog, Model, Observer, Seen, Store, StreamLog
-from runnel.chat.producer import Bounds, Producer
-from runnel.chat.prompt import fit
+from runnel.chat.producer import Producer
+from runnel.chat.prompt import Prompt, fit, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running
+from runnel.chat.terms import Terms
 from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
@@ -24,14 +26,10 @@ _ID: Final = re.compile(r"[0-9a-f-]{36}")
 class AskRules:
     """What holds for every question. `max_message_length` counts characters.
 
-    `temperature` is for questions that name none; None leaves it to the model. An abort is
-    awaited `abort_wait_seconds`.
+    An abort is awaited `abort_wait_seconds`.
     """
 
     max_message_length: int
-    history_max_tokens: int
-    system_prompt: str | None
-    temperature: float | None
     abort_wait_seconds: float
 
 
@@ -65,8 +63,8 @@ class ChatService:
         """Writes the question down and starts its answer, which then needs nobody to listen.
 
         What was asked before with the same key is joined, in whatever state it is. Raises
-        RunnelError: `invalid_request`, `message_too_long`, `unknown_model`, `not_found`,
-        `conflict`, `idempotency_conflict`, `busy`, `overloaded`, `shutting_down`,
+        RunnelError: `invalid_request`, `message_too_long`, `unknown_model`, `model_unavailable`,
+        `not_found`, `conflict`, `idempotency_conflict`, `busy`, `overloaded`, `shutting_down`,
         `store_unavailable`.
         """
         ask = self._checked(ask)
@@ -84,9 +82,9 @@ class ChatService:
                 "Too many answers are being made. Ask again shortly.",
                 retry_after=1,
             )
-        model = self._catalog.resolve(ask.model)
+        models = able(self._catalog.candidates(ask.model), ask)
         # Whoever asked may leave at any moment; what was begun is carried through all the same.
-        return await asyncio.shield(self._running.own(self._begin(ask, model)))
+        return await asyncio.shield(self._running.own(self._begin(ask, models)))
 
     async def attach(
         self,
@@ -199,39 +197,38 @@ class ChatService:
             follower.end_with(ended)
 
     def _checked(self, ask: Ask) -> Ask:
-        text = clean(ask.text)
-        if not text.strip():
+        question = _cleaned(ask.question)
+        if not question.text.strip() and not ask.stateless:
             raise RunnelError(Code.INVALID_REQUEST, "The message is empty.", field="message")
-        if len(text) > self._rules.max_message_length:
+        if question.role == "user" and len(question.text) > self._rules.max_message_length:
             raise RunnelError(
                 Code.MESSAGE_TOO_LONG,
-                f"The message has {len(text)} characters;"
+                f"The message has {len(question.text)} characters;"
                 f" {self._rules.max_message_length} are allowed.",
             )
-        history = ask.history and [Turn(turn.role, clean(turn.text)) for turn in ask.history]
-        ask = replace(ask, text=text, history=history)
+        history = ask.history and [_cleaned(turn) for turn in ask.history]
+        ask = replace(ask, text=question.text, turn=ask.turn and question, history=history)
         if ask.key is not None:
             ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask)))
-        if ask.params.temperature is None:
-            ask = replace(ask, params=replace(ask.params, temperature=self._rules.temperature))
         return ask
 
-    async def _begin(self, ask: Ask, model: Model) -> Generation:
-        begun = await self._store.begin_ask(ask, model, self._owner)
+    async def _begin(self, ask: Ask, models: Sequence[Model]) -> Generation:
+        begun = await self._store.begin_ask(ask, models[0], self._owner)
         if not begun.turns:
             if not ask.needs_reader:
                 self._running.keep(begun.generation.id)
             return begun.generation
-        prompt = fit(
-            begun.turns,
-            system_prompt=self._rules.system_prompt,
-            max_tokens=self._rules.history_max_tokens,
-        )
+
+        def prompt(terms: Terms) -> Prompt:
+            if ask.stateless:
+                return whole(begun.turns, system_prompt=terms.system_prompt)
+            return fit(
+                begun.turns, system_prompt=terms.system_prompt, max_tokens=terms.context_tokens
+            )
+
         producer = Producer(
             begun.generation,
-            model,
-            prompt,
-            ask.params,
+            Question(ask.text, models, prompt, ask.params),
             store=self._store,
             log=self._log,
             bounds=self._bounds,
@@ -239,6 +236,33 @@ class ChatService:
         )
         self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
+
+
+def able(models: Sequence[Model], ask: Ask) -> Sequence[Model]:
+    """Those of the models that take all that is asked; the first of them has to.
+
+    Raises RunnelError `invalid_request`, naming what it does not take.
+    """
+    asked = set(ask.params.given())
+    if any(turn.images for turn in ask.turns):
+        asked.add("images")
+    first = models[0]
+    if refused := sorted(asked - first.terms.takes):
+        names = " and ".join(f"`{name}`" for name in refused)
+        raise RunnelError(
+            Code.INVALID_REQUEST,
+            f"{first.alias} ({first.provider}) does not take {names}.",
+            field="messages" if refused == ["images"] else f"params.{refused[0]}",
+        )
+    return [model for model in models if asked <= model.terms.takes]
+
+
+def _cleaned(turn: Turn) -> Turn:
+    return replace(
+        turn,
+        text=clean(turn.text),
+        parts=[clean(part) if isinstance(part, str) else part for part in turn.parts],
+    )
 
 
 def _fit(generation_id: str) -> bool:

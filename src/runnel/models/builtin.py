@@ -22,7 +22,7 @@ from typing_extensions import override
 from runnel.chat.entities import Params
 from runnel.errors import Code, RunnelError
 from runnel.models.demo_text import compose
-from runnel.models.langchain import LangChainModel
+from runnel.models.langchain import Entry, LangChainModel, speaking
 
 DEMO_MODEL: Final = "demo"
 _TOKEN: Final = re.compile(r"\s*[^\s]{1,12}|\s+")
@@ -106,23 +106,20 @@ def _before_any(stops: Sequence[str], text: str) -> str:
     return text[: min(ends)] if ends else text
 
 
-def build(alias: str, *, tokens_per_second: float) -> LangChainModel:
+#: Its words are fixed: temperature, top_p and seed have nothing to act on, and so hold.
+TAKES: Final = frozenset({"temperature", "top_p", "max_tokens", "seed", "stop", "json_mode"})
+
+
+def build(entry: Entry, *, tokens_per_second: float) -> LangChainModel:
     """The demo under an alias."""
-    return LangChainModel(
-        alias=alias,
-        provider="builtin",
-        provider_model=DEMO_MODEL,
-        chat_model=DemoChatModel(tokens_per_second=tokens_per_second),
-        call_options=_call_options,
-        translate=_translate,
-    )
+    chat_model = DemoChatModel(tokens_per_second=tokens_per_second)
+    return LangChainModel(entry, speaking(chat_model, _call_options), _translate)
 
 
 def _call_options(params: Params) -> dict[str, Any]:
-    # Its words are fixed: temperature, top_p and seed have nothing to act on.
     return {
         "max_tokens": params.max_tokens,
-        "json_mode": params.json_mode,
+        "json_mode": bool(params.json_mode),
         "stop": list(params.stop),
     }
 

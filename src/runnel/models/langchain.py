@@ -1,92 +1,113 @@
-"""Any LangChain chat model as the chat core's `Model`: its `astream`, in pieces of plain text."""
+"""Any LangChain chat model as the chat core's `Model`: what it streams, in pieces of plain text."""
 
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Protocol, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import structlog
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-)
 
 from runnel.chat.entities import Params, Turn
+from runnel.chat.places import Places
 from runnel.chat.ports import Piece
+from runnel.chat.terms import Terms
 from runnel.errors import RunnelError
-from runnel.events import FinishReason, Usage
+from runnel.models.messages import messages_of
+from runnel.models.pieces import Pieces
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessageChunk
 
 _log = structlog.stdlib.get_logger()
-_CODE: Final = re.compile(r"[a-z][a-z_]{0,63}")
-
-_MESSAGES: Final[Mapping[str, type[BaseMessage]]] = {
-    "user": HumanMessage,
-    "assistant": AIMessage,
-    "system": SystemMessage,
-}
-_MOST_TOKENS: Final = 2**31 - 1
-#: Words of servers that broke off and say so: no reason to call an answer whole.
-_BROKE_OFF: Final = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
-#: Providers' words for why an answer ended, as ours. What is not here counts as `stop`.
-_REASONS: Final[Mapping[str, FinishReason]] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,63}")
 
 
 class Translate(Protocol):
     def __call__(self, error: Exception, *, begun: bool) -> RunnelError: ...
 
 
+Speak = Callable[[Sequence[Turn], Params], AsyncGenerator[Sequence[Piece]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A question to a provider that costs nothing, or next to nothing: whether it would answer.
+
+    Aliases with the same `key` need to ask it only once. `ask` raises RunnelError.
+    """
+
+    key: Hashable
+    ask: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An alias as models.json has it, made ready: its names, its terms and its own params."""
+
+    alias: str
+    provider: str
+    provider_model: str
+    terms: Terms
+    defaults: Params
+    places: Places
+
+
 class LangChainModel:
     """Implements chat.ports.Model.
 
-    `call_options` turns our params into the keyword arguments that the provider's class takes;
-    `translate` turns what it raises into RunnelError, told whether the answer had begun.
+    `speak` streams a provider's answer; `translate` turns what it raises into RunnelError, told
+    whether the answer had begun.
     """
 
     def __init__(
-        self,
-        *,
-        alias: str,
-        provider: str,
-        provider_model: str,
-        chat_model: BaseChatModel,
-        call_options: Callable[[Params], dict[str, Any]],
-        translate: Translate,
+        self, entry: Entry, speak: Speak, translate: Translate, ping: Ping | None = None
     ) -> None:
-        self.alias = alias
-        self.provider = provider
-        self.provider_model = provider_model
-        self._chat_model = chat_model
-        self._call_options = call_options
+        self.alias = entry.alias
+        self.provider = entry.provider
+        self.provider_model = entry.provider_model
+        self.terms = entry.terms
+        self.places = entry.places
+        self.ping = ping
+        self._defaults = entry.defaults
+        self._speak = speak
         self._translate = translate
 
     async def stream(
         self, turns: Sequence[Turn], params: Params
     ) -> AsyncGenerator[Sequence[Piece]]:
         begun = False
-        messages = [_MESSAGES[turn.role](turn.text) for turn in turns]
-        chunks = cast(
-            "AsyncGenerator[AIMessageChunk]",
-            self._chat_model.astream(messages, **self._call_options(params)),
-        )
         try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield (piece_of(chunk),)
+            async with aclosing(self._speak(turns, params.over(self._defaults))) as batches:
+                async for batch in batches:
+                    yield batch
                     begun = True
         except Exception as error:
             # Providers' clients raise anything, from ValueError to what their parsers raise.
             _log_failure(self.alias, error)
             raise self._translate(error, begun=begun) from error
+
+
+def speaking(
+    chat_model: BaseChatModel,
+    call_options: Callable[[Params], dict[str, Any]],
+    *,
+    thinks_aloud: bool = False,
+) -> Speak:
+    """A chat model's own `astream`. `call_options` gives our params the names that it knows."""
+
+    async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
+        pieces = Pieces(thinks_aloud=thinks_aloud)
+        chunks = cast(
+            "AsyncGenerator[AIMessageChunk]",
+            chat_model.astream(messages_of(turns), **call_options(params)),
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield (pieces.piece(chunk),)
+
+    return speak
 
 
 def _log_failure(alias: str, error: Exception) -> None:
@@ -99,28 +120,3 @@ def _log_failure(alias: str, error: Exception) -> None:
         provider_status=getattr(error, "status_code", None),
         provider_code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
     )
-
-
-def piece_of(chunk: AIMessageChunk) -> Piece:
-    """The text, finish reason and token count of a chunk. Reasoning and tool blocks are no text."""
-    content = cast("object", chunk.content)
-    text = content if isinstance(content, str) else str(chunk.text)
-    reason = cast("dict[str, object]", chunk.response_metadata).get("finish_reason")
-    usage = chunk.usage_metadata
-    return Piece(
-        text=text,
-        finish_reason=_reason_of(str(reason)) if reason else None,
-        usage=_usage_of(usage["input_tokens"], usage["output_tokens"]) if usage else None,
-    )
-
-
-def _reason_of(word: str) -> FinishReason | None:
-    return None if word in _BROKE_OFF else _REASONS.get(word, "stop")
-
-
-def _usage_of(prompt: object, completion: object) -> Usage | None:
-    """A provider's count, unless it is none: then ours stands."""
-    if not (isinstance(prompt, int) and isinstance(completion, int)):
-        return None
-    sensible = 0 <= prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS
-    return Usage(prompt, completion, "provider") if sensible and prompt + completion else None

@@ -3,9 +3,10 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import openai
@@ -15,11 +16,41 @@ from pydantic import SecretStr
 from runnel.chat.entities import Params
 from runnel.chat.ports import NotTakenError
 from runnel.errors import Code, RunnelError
-from runnel.models.langchain import LangChainModel
+from runnel.models.langchain import Entry, LangChainModel, Ping, speaking
 
-_OPENAI = "https://api.openai.com/v1"
+OPENAI: Final = "https://api.openai.com/v1"
+#: Providers known by name: where they are, and the variable that holds the key.
+PRESETS: Final[Mapping[str, tuple[str, str]]] = {
+    "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "fireworks_ai": ("https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
+}
+#: What this wire has words for, beside our own params.
+_PASSED: Final = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning_effort",
+        "response_format",
+        "tool_choice",
+        "tools",
+        "user",
+        "verbosity",
+    }
+)
+TAKES: Final = _PASSED | {
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "json_mode",
+    "images",
+}
 _TOO_MANY = 429
 _SERVER_FAULT = 500
+_NOT_IMPLEMENTED = 501
 _REFUSED_KEY = (401, 403)
 _CONNECT_SECONDS = 10
 _MOST_SECONDS = 86_400.0
@@ -37,17 +68,28 @@ class OpenAIFamily:
             follow_redirects=False,
         )
 
-    def build(
-        self, alias: str, model: str, *, api_key: str | None, base_url: str | None
-    ) -> LangChainModel:
+    def build(self, entry: Entry, *, api_key: str | None, base_url: str | None) -> LangChainModel:
         """A model by its provider's name; `base_url` None is OpenAI itself."""
-        chat_model = ChatOpenAI(
-            model=model,
+        url = base_url or OPENAI
+        own = base_url is None
+        options = _openai_options if own else _compatible_options
+        chat_model = self.chat_model(entry.provider_model, url, api_key)
+        return LangChainModel(
+            entry,
+            speaking(chat_model, options, thinks_aloud=not own),
+            partial(translate, entry.alias),
+            Ping((url, api_key), partial(self._ping, url, api_key)),
+        )
+
+    def chat_model(self, name: str, url: str, api_key: str | None) -> ChatOpenAI:
+        """LangChain's client of one model, set to leave to us what is ours."""
+        return ChatOpenAI(
+            model=name,
             # A local server wants none, but the client insists on something to send.
             api_key=SecretStr(api_key or "none"),
             # Always said: what is absent here, the client looks up in the environment, where an
             # empty OPENAI_BASE_URL counts, and where another alias' address may stand.
-            base_url=base_url or _OPENAI,
+            base_url=url,
             http_async_client=self._client,
             # Of itself it stops asking for usage as soon as base_url is set.
             stream_usage=True,
@@ -59,45 +101,59 @@ class OpenAIFamily:
             stream_chunk_timeout=None,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
         )
-        return LangChainModel(
-            alias=alias,
-            provider="openai",
-            provider_model=model,
-            chat_model=chat_model,
-            call_options=_compatible_options if base_url else _openai_options,
-            translate=partial(translate, alias),
-        )
+
+    async def _ping(self, url: str, api_key: str | None) -> None:
+        """Asks for the list of models, which is free, and proves address and key."""
+        address = f"{url.rstrip('/')}/models"
+        try:
+            answer = await self._client.get(
+                address, headers={"Authorization": f"Bearer {api_key or 'none'}"}
+            )
+        except httpx2.HTTPError as error:
+            shown = httpx2.URL(address).copy_with(userinfo=b"")
+            raise RunnelError(
+                Code.UPSTREAM_ERROR,
+                f"the provider cannot be reached at {shown} ({type(error).__name__})",
+            ) from None
+        if answer.status_code in _REFUSED_KEY:
+            raise RunnelError(
+                Code.UPSTREAM_ERROR,
+                f"the provider refused the API key (HTTP {answer.status_code})",
+                retryable=False,
+            )
+        # Servers that keep no list answer 404, 405 or 501, and serve all the same.
+        if answer.status_code >= _SERVER_FAULT and answer.status_code != _NOT_IMPLEMENTED:
+            raise RunnelError(
+                Code.UPSTREAM_ERROR, f"the provider failed (HTTP {answer.status_code})"
+            )
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
 def _openai_options(params: Params) -> dict[str, Any]:
-    options = _common_options(params)
-    if params.max_tokens is not None:
-        options["max_completion_tokens"] = params.max_tokens
-    return options
+    return _options(params, max_tokens="max_completion_tokens")
 
 
 def _compatible_options(params: Params) -> dict[str, Any]:
-    # Other servers know the older name, and not all of them the newer; given as an ordinary
-    # option, langchain-openai would rename it.
-    options = _common_options(params)
-    if params.max_tokens is not None:
-        options.setdefault("extra_body", {})["max_tokens"] = params.max_tokens
-    return options
+    # Other servers know the older name, and not all of them the newer.
+    return _options(params, max_tokens="max_tokens")
 
 
-def _common_options(params: Params) -> dict[str, Any]:
+def _options(params: Params, *, max_tokens: str) -> dict[str, Any]:
     named = {"temperature": params.temperature, "top_p": params.top_p, "seed": params.seed}
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     if params.stop:
         options["stop"] = list(params.stop)
+    # Put into the body as they are. As ordinary options some would be renamed, and a format would
+    # switch langchain-openai to a parsing client, which raises where an answer is cut.
+    body: dict[str, Any] = {}
+    if params.max_tokens is not None:
+        body[max_tokens] = params.max_tokens
     if params.json_mode:
-        # As an ordinary option it would switch langchain-openai to a parsing client, which
-        # raises where an answer is cut by its length.
-        options["extra_body"] = {"response_format": {"type": "json_object"}}
-    return options
+        body["response_format"] = {"type": "json_object"}
+    body |= params.passed
+    return options | ({"extra_body": body} if body else {})
 
 
 def translate(alias: str, error: Exception, *, begun: bool) -> RunnelError:
@@ -141,6 +197,10 @@ def _without_status(error: Exception, *, begun: bool) -> tuple[Code, str]:
 
 def _of_status(provider: str, error: openai.APIStatusError) -> RunnelError:
     status = error.status_code
+    if error.code == "insufficient_quota":  # a 429 as well, but waiting does not help
+        return RunnelError(
+            Code.UPSTREAM_RATE_LIMITED, f"{provider} has no quota left.", retryable=False
+        )
     if status == _TOO_MANY:
         return NotTakenError(
             Code.UPSTREAM_RATE_LIMITED,

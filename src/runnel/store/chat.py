@@ -1,6 +1,6 @@
 """The chat core's store over SQL: each call one short transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 
 from sqlalchemy.exc import IntegrityError
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.entities import Ask, AskKey, Ending, Generation, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, Epoch, Model, Seen
 from runnel.errors import Code, RunnelError
+from runnel.events import Usage
 from runnel.store import generations, sessions, shown, users
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
@@ -46,7 +47,9 @@ class ChatStore:
             if not await users.enabled(connection, ask.user_id):
                 # Who asks is found before the body is read, which may have taken long.
                 raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
-            session = await sessions.find_or_create(connection, ask.user_id, ask.session)
+            session = await sessions.find_or_create(
+                connection, ask.user_id, ask.session, hidden=ask.stateless
+            )
             if session.leaf_id is not None:
                 running = await shown.live_in_session(connection, session.id)
                 if running is not None:
@@ -62,8 +65,10 @@ class ChatStore:
                 )
             else:
                 earlier = []
-            asked = [*(ask.history or ()), Turn("user", ask.text)]
-            ids = await sessions.add_messages(connection, session, [*asked, Turn("assistant", "")])
+            asked = ask.turns
+            # Who keeps the talk sends all of it with each question: of that the last is enough.
+            kept = asked[-1:] if ask.stateless else asked
+            ids = await sessions.add_messages(connection, session, [*kept, Turn("assistant", "")])
             generation = Generation(
                 id=new_id(),
                 user_id=ask.user_id,
@@ -77,7 +82,8 @@ class ChatStore:
                 fence=1,
                 created_at=now(),
             )
-            await generations.add(connection, generation, owner, asdict(ask.params), ask.key)
+            params = {} if ask.stateless else asdict(ask.params)
+            await generations.add(connection, generation, owner, params, ask.key)
         return Begun(generation, [*earlier, *asked])
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
@@ -97,9 +103,13 @@ class ChatStore:
             await generations.end(connection, generation_id, fence, ending)
             return await shown.get(connection, generation_id)
 
-    async def interrupt_left_running(self) -> int:
+    async def interrupt_left_running(
+        self, priced: Callable[[str, Usage], Usage]
+    ) -> Sequence[Generation]:
         async with self._database.write() as connection:
-            return await generations.interrupt_all_live(connection)
+            ids = await generations.interrupt_all_live(connection, priced)
+            found = [await shown.get(connection, generation_id) for generation_id in ids]
+        return [generation for generation in found if generation is not None]
 
     async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
         async with self._database.write() as connection:

@@ -1,13 +1,13 @@
 """What writes generations and their checkpoints. Ends are decided here, by compare-and-set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 
 from sqlalchemy import CursorResult, delete, exists, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import INTERRUPTED, AskKey, Ending, Generation, Status
+from runnel.chat.entities import INTERRUPTED, AskKey, Ending, Generation, ModelName, Status
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
@@ -152,6 +152,8 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
             prompt_tokens=ending.usage.prompt_tokens,
             completion_tokens=ending.usage.completion_tokens,
             usage_source=ending.usage.source,
+            cost=ending.usage.cost,
+            **_names(ending.answered_by),
             first_token_ms=ending.first_token_ms,
             latency_ms=ending.latency_ms,
         )
@@ -174,8 +176,20 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
     return True
 
 
-async def interrupt_all_live(connection: AsyncConnection) -> int:
-    """Ends every live generation with what was checkpointed of it; how many there were.
+def _names(model: ModelName | None) -> dict[str, str]:
+    if model is None:
+        return {}
+    return {
+        "model": model.alias,
+        "provider": model.provider,
+        "provider_model": model.provider_model,
+    }
+
+
+async def interrupt_all_live(
+    connection: AsyncConnection, priced: Callable[[str, Usage], Usage]
+) -> list[str]:
+    """Ends every live generation with what was checkpointed of it; which these were.
 
     One that was to be aborted is aborted: that it was not yet is no reason to ask it again.
     """
@@ -183,23 +197,26 @@ async def interrupt_all_live(connection: AsyncConnection) -> int:
         select(
             GenerationRow.id,
             GenerationRow.fence,
+            GenerationRow.model,
             GenerationRow.epoch,
             GenerationRow.prompt_tokens,
             GenerationRow.abort_requested_at,
         ).where(GenerationRow.status.in_(LIVE_STATES))
     )
     live = rows.all()
-    for generation_id, fence, epoch, prompt_tokens, abort_requested_at in live:
-        text, _ = await checkpointed(connection, generation_id, epoch)
+    for row in live:
+        text, _ = await checkpointed(connection, row.id, row.epoch)
+        aborted = row.abort_requested_at is not None
+        used = Usage(row.prompt_tokens, estimate_tokens(text), "estimated")
         # Whoever attaches later finds a `reset` (or, before the first epoch, a `start`) at
         # offset 0 and the end at 1: an end that no producer wrote is in an epoch of its own.
         ending = Ending(
-            status=Status.ABORTED if abort_requested_at else Status.INTERRUPTED,
+            status=Status.ABORTED if aborted else Status.INTERRUPTED,
             text=text,
-            position=Position(epoch + 1, 1),
-            usage=Usage(prompt_tokens, estimate_tokens(text), "estimated"),
-            failure=None if abort_requested_at else INTERRUPTED,
-            aborted_by="user" if abort_requested_at else None,
+            position=Position(row.epoch + 1, 1),
+            usage=priced(row.model, used),
+            failure=None if aborted else INTERRUPTED,
+            aborted_by="user" if aborted else None,
         )
-        await end(connection, generation_id, fence, ending)
-    return len(live)
+        await end(connection, row.id, row.fence, ending)
+    return [row.id for row in live]

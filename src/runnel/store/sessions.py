@@ -23,11 +23,11 @@ class FoundSession:
 
 
 async def find_or_create(
-    connection: AsyncConnection, user_id: str, ref: SessionRef
+    connection: AsyncConnection, user_id: str, ref: SessionRef, *, hidden: bool = False
 ) -> FoundSession:
     """The session meant, made if it may be. Raises RunnelError `not_found` for an unknown id."""
     if ref.id is None and ref.name is None:
-        return await _create(connection, user_id, None)
+        return await _create(connection, user_id, None, hidden=hidden)
     found = await find(connection, user_id, ref)
     if found is not None:
         return found
@@ -44,20 +44,29 @@ async def find_or_create(
 
 
 async def find(connection: AsyncConnection, user_id: str, ref: SessionRef) -> FoundSession | None:
-    """A user's own session by its id or its name."""
+    """A user's own session by its id or its name; a hidden one is not found."""
     which = SessionRow.id == ref.id if ref.id else SessionRow.name == ref.name
     rows = await connection.execute(
-        select(SessionRow.id, SessionRow.leaf_id).where(SessionRow.user_id == user_id, which)
+        select(SessionRow.id, SessionRow.leaf_id).where(
+            SessionRow.user_id == user_id, which, SessionRow.hidden.is_(False)
+        )
     )
     row = rows.first()
     return FoundSession(row.id, row.leaf_id) if row else None
 
 
-async def _create(connection: AsyncConnection, user_id: str, name: str | None) -> FoundSession:
+async def _create(
+    connection: AsyncConnection, user_id: str, name: str | None, *, hidden: bool = False
+) -> FoundSession:
     session_id, time = new_id(), now()
     await connection.execute(
         insert(SessionRow).values(
-            id=session_id, user_id=user_id, name=name, started_at=time, last_activity=time
+            id=session_id,
+            user_id=user_id,
+            name=name,
+            hidden=hidden,
+            started_at=time,
+            last_activity=time,
         )
     )
     return FoundSession(session_id, None)

@@ -186,7 +186,7 @@ async def _shown(connection: AsyncConnection, row: Row[GenerationRow, str]) -> G
         text=text,
         position=position,
         finish_reason=cast("FinishReason | None", row.finish_reason),
-        usage=_usage(row.prompt_tokens, row.completion_tokens, row.usage_source),
+        usage=_usage(row.prompt_tokens, row.completion_tokens, row.usage_source, row.cost),
         failure=_failure(
             row.error_code, row.error_message, row.error_retry_after, retryable=row.error_retryable
         ),
@@ -196,10 +196,12 @@ async def _shown(connection: AsyncConnection, row: Row[GenerationRow, str]) -> G
     )
 
 
-def _usage(prompt: int, completion: int | None, source: str | None) -> Usage | None:
+def _usage(
+    prompt: int, completion: int | None, source: str | None, cost: float | None
+) -> Usage | None:
     if completion is None or source is None:
         return None
-    return Usage(prompt, completion, cast("Literal['provider', 'estimated']", source))
+    return Usage(prompt, completion, cast("Literal['provider', 'estimated']", source), cost)
 
 
 def _failure(

@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -93,7 +94,10 @@ class ApiKeyRow(Base):
 
 
 class SessionRow(Base):
-    """A conversation. `leaf_id` is the last message of its active branch."""
+    """A conversation. `leaf_id` is the last message of its active branch.
+
+    A `hidden` one was made for a client that keeps the talk itself; no list shows it.
+    """
 
     __tablename__ = "sessions"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -101,6 +105,7 @@ class SessionRow(Base):
     name: Mapped[str | None] = mapped_column(String(128))
     # No foreign key: it would make a circle with messages.session_id.
     leaf_id: Mapped[str | None] = mapped_column(Id)
+    hidden: Mapped[bool] = mapped_column(default=False, server_default=false())
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_activity: Mapped[datetime] = mapped_column(UtcDateTime)
     __table_args__ = (
@@ -165,6 +170,7 @@ class GenerationRow(Base):
     prompt_tokens: Mapped[int]
     completion_tokens: Mapped[int | None]
     usage_source: Mapped[str | None] = mapped_column(String(16))
+    cost: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     first_token_ms: Mapped[int | None]
     latency_ms: Mapped[int | None]

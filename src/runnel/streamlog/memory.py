@@ -11,7 +11,7 @@ from sys import getsizeof
 from typing import Final
 
 from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
-from runnel.events import Batch, Event, Position, Reset, Token, text_of
+from runnel.events import Batch, Event, Position, Reset, Token, ToolCall, text_of
 
 #: What a batch and an event weigh beside their text, as measured.
 _BATCH_BYTES: Final = 200
@@ -47,7 +47,13 @@ class _Log:
 
 
 def _size(event: Event) -> int:
-    return _EVENT_BYTES + (getsizeof(event.text) if isinstance(event, Token | Reset) else 0)
+    match event:
+        case Token() | Reset():
+            return _EVENT_BYTES + getsizeof(event.text)
+        case ToolCall():
+            return _EVENT_BYTES + getsizeof(event.arguments)
+        case _:
+            return _EVENT_BYTES
 
 
 class MemoryLog:

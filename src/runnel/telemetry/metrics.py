@@ -7,6 +7,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     disable_created_metrics,
     generate_latest,
 )
@@ -45,6 +46,18 @@ class Metrics:
         self._retries = self._counter(
             "upstream_retries", "Questions put to a provider again, by what it said.", "code"
         )
+        self._passed_on = self._counter(
+            "fallbacks",
+            "Answers that another model was asked for, by whom in vain.",
+            "model",
+            "code",
+        )
+        self._gaps = Histogram(
+            "runnel_inter_token_seconds",
+            "From one piece of an answer to the next.",
+            ["model"],
+            registry=self._registry,
+        )
 
     def gauge(self, name: str, what: str, value: Callable[[], float]) -> None:
         """Shows a number that is asked for whenever the page is read."""
@@ -61,7 +74,8 @@ class Metrics:
     def error(self, code: str) -> None:
         self._errors.labels(code).inc()
 
-    def ended(self, generation: Generation) -> None:
+    def ended(self, generation: Generation, question: str) -> None:
+        del question
         self._generations.labels(generation.status).inc()
         if generation.failure is not None:
             self.error(generation.failure.code)
@@ -81,6 +95,12 @@ class Metrics:
 
     def retried(self, code: str) -> None:
         self._retries.labels(code).inc()
+
+    def waited(self, model: str, seconds: float) -> None:
+        self._gaps.labels(model).observe(seconds)
+
+    def passed_on(self, model: str, code: str) -> None:
+        self._passed_on.labels(model, code).inc()
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

@@ -15,7 +15,7 @@ from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up
-from runnel.edge.listening import listen
+from runnel.edge.listening import bind, open_port
 from runnel.errors import StartupError
 from runnel.settings import Settings
 
@@ -39,7 +39,7 @@ def serve(
     if reload:
         _serve_reloading(settings)
         return
-    listening = listen(
+    listening = bind(
         settings.host, settings.port, send_timeout_seconds=settings.send_timeout_seconds
     )
     config = uvicorn.Config(
@@ -63,6 +63,7 @@ async def _not_yet(*_: object) -> None:
 async def _serve(settings: Settings, config: uvicorn.Config, listening: socket.socket) -> None:
     async with open_server(settings) as server:
         config.app = create_app(server.parts)
+        open_port(listening)
         port = listening.getsockname()[1]
         said = await banner(settings, server, _url(settings, port))
         await _DrainingServer(config, server, said).serve(sockets=[listening])

@@ -1,26 +1,32 @@
 """The JSON members of events, shared by every dialect that shows them."""
 
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, NotRequired, assert_never
 
 from typing_extensions import TypedDict
 
-from runnel.events import Aborted, End, Event, Failed, Reset, Start, Token, Usage
+from runnel.events import Aborted, End, Event, Failed, Reset, Start, Token, ToolCall, Usage
 
 
 class UsageShape(TypedDict):
+    """`cost` only where the alias has a price, and in what that is in."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     source: Literal["provider", "estimated"]
+    cost: NotRequired[float]
 
 
 def usage_members(usage: Usage) -> UsageShape:
-    return {
+    shown: UsageShape = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
         "source": usage.source,
     }
+    if usage.cost is not None:
+        shown["cost"] = usage.cost
+    return shown
 
 
 def members(event: Event) -> dict[str, Any]:
@@ -28,6 +34,13 @@ def members(event: Event) -> dict[str, Any]:
     match event:
         case Token() | Reset():
             return {"text": event.text}
+        case ToolCall():
+            return {
+                "index": event.index,
+                "id": event.id,
+                "name": event.name,
+                "arguments": event.arguments,
+            }
         case Start():
             return {
                 "generation_id": event.generation_id,

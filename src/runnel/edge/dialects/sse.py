@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 import orjson
 
 from runnel.edge.dialects.members import members
-from runnel.events import Batch, Event, Position, Start, Token
+from runnel.events import Batch, Event, Position, Start, Token, ToolCall
 
 Format = Literal["text", "events"]
 DONE: Final = b"data: [DONE]\n"
@@ -46,7 +46,7 @@ class TextDialect:
         if isinstance(event, Token):
             # A line break inside a token becomes a further `data:` line of the same frame.
             return b"data: " + event.text.encode().replace(b"\n", b"\ndata: ") + b"\n" + tail
-        if isinstance(event, Start):
+        if isinstance(event, Start | ToolCall):
             return b""
         done = DONE + tail if event.terminal else b""
         if event.type == "end":

@@ -3,44 +3,24 @@
 import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runnel.accounts.entities import Identity
-from runnel.chat.entities import Ask, AskKey, Params, Turn
+from runnel.chat.entities import Ask, AskKey, Turn
+from runnel.chat.param_fields import ParamFields
 from runnel.chat.sessions import session_ref
 from runnel.edge.dialects.sse import Format
 from runnel.errors import Code, RunnelError
 
 #: Of a history that the client brings.
 MOST_MESSAGES: Final = 5000
-_INT64: Final = 2**63
-_MOST_STOPS: Final = 16
 #: Visible ASCII, and spaces between: a header holds nothing else unharmed.
 _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+class ParamsBody(ParamFields):
+    """How the model is to answer; what is absent is left to the alias, then to the model."""
 
-
-StopSequence = Annotated[str, Field(min_length=1, max_length=256)]
-_Stops = Annotated[list[StopSequence], Field(max_length=_MOST_STOPS)]
-# As a union of the two, its faults would be named by its branches, which no client knows.
-StopSequences = Annotated[
-    _Stops, BeforeValidator(_listed, json_schema_input_type=StopSequence | _Stops)
-]
-
-
-class ParamsBody(BaseModel):
-    """How the model is to answer; what is absent is left to the model."""
-
-    model_config = ConfigDict(extra="forbid")
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
-    stop: StopSequences | None = None
-    json_mode: bool = False
     stream: bool | None = None
 
 
@@ -119,14 +99,7 @@ class AskBody(BaseModel):
             session=session_ref(self.session_id, caller.username),
             history=history,
             model=self.model,
-            params=Params(
-                temperature=self.params.temperature,
-                top_p=self.params.top_p,
-                max_tokens=self.params.max_tokens,
-                seed=self.params.seed,
-                stop=tuple(self.params.stop or ()),
-                json_mode=self.params.json_mode,
-            ),
+            params=self.params.to_params(),
             key=self._key(idempotency_key),
             needs_reader=self.on_disconnect == "abort",
         )

@@ -1,0 +1,121 @@
+"""One try at one model: what it has said of itself, and how long it is waited for."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from runnel.chat.entities import Params
+from runnel.chat.ports import Model, Piece, StaleFence
+from runnel.chat.prompt import Prompt
+from runnel.chat.retrying import Retries
+from runnel.chat.terms import Terms
+from runnel.chat.text import estimate_tokens
+from runnel.errors import Code, RunnelError
+from runnel.events import FinishReason, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long and how large one answer may grow. Times in seconds."""
+
+    first_token_seconds: float
+    idle_seconds: float
+    total_seconds: float
+    store_retry_seconds: float
+    max_bytes: int
+    max_events: int
+    retries: Retries
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and of whom: the first of `models`, and then those that stand in for it.
+
+    `prompt` fits what is asked to a model's terms; `text` is the question alone.
+    """
+
+    text: str
+    models: Sequence[Model]
+    prompt: Callable[[Terms], Prompt]
+    params: Params
+
+
+class Attempt:
+    """Asks one model. Its silence ends the attempt, and not yet the answer."""
+
+    def __init__(self, question: Question, model: Model) -> None:
+        self.model = model
+        self.prompt = question.prompt(model.terms)
+        self.finish_reason: FinishReason | None = None
+        self.silence: RunnelError | None = None
+        self._params = question.params
+        self._usage: Usage | None = None
+        self._heard_at = time.monotonic()
+        self._in_line = False
+        self._spoke = False  # whether the provider has sent anything
+        self._patience: asyncio.Timeout | None = None
+
+    def stream(self) -> AsyncGenerator[Sequence[Piece]]:
+        """What the model says. Raises RunnelError as the port says."""
+        return self.model.stream(self.prompt.turns, self._params)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[None]:
+        """Waits for a place and holds it. Raises what the silence within amounts to."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                self._in_line = True
+                async with self.model.places:
+                    self._in_line = False
+                    self._heard_at = time.monotonic()
+                    yield
+        except StaleFence:
+            raise
+        except Exception as error:
+            # What a library makes of being interrupted tells nothing.
+            if self.silence is None:
+                raise
+            raise self.silence from error
+        finally:
+            self._patience = None
+
+    def hear(self) -> float:
+        """Something has come; how many seconds after what came before."""
+        before, self._heard_at = self._heard_at, time.monotonic()
+        self._spoke = True
+        return self._heard_at - before
+
+    def note(self, piece: Piece) -> None:
+        """Keeps what a piece says of the answer as a whole."""
+        self._usage = piece.usage or self._usage
+        self.finish_reason = piece.finish_reason or self.finish_reason
+
+    def overdue(self, bounds: Bounds, *, begun: bool) -> RunnelError | None:
+        """What is to be said of the silence, if it has gone on for too long."""
+        own = self.model.terms.timeout_seconds
+        silent = time.monotonic() - self._heard_at
+        if silent <= (own or (bounds.idle_seconds if begun else bounds.first_token_seconds)):
+            return None
+        if self._in_line:
+            message = f"All places of {self.model.alias} are taken. Ask again shortly."
+            return RunnelError(Code.OVERLOADED, message, retry_after=1)
+        if begun:
+            return RunnelError(Code.UPSTREAM_TIMEOUT, "The model fell silent in mid-answer.")
+        return RunnelError(Code.UPSTREAM_TIMEOUT, "The model did not begin to answer.")
+
+    def lose_patience(self, silence: RunnelError) -> None:
+        """Ends the waiting, if it is waited for at all."""
+        if self.silence is None and self._patience is not None:
+            self.silence = silence
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def used(self, text: str, *, whole: bool) -> Usage:
+        """What it took to come to `text`: as the provider counted, or estimated; with its cost."""
+        usage = self._usage
+        if usage is None or not whole:
+            usage = Usage(self.prompt.tokens, estimate_tokens(text), "estimated")
+        priced = self.model.terms.priced(usage)
+        # Who sent nothing has, most likely, made nothing that is billed.
+        return priced if self._spoke or priced.cost is None else replace(priced, cost=0.0)

@@ -1,0 +1,240 @@
+"""Aliases made ready: from models.json and from keys in the environment, each by its provider."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runnel.chat.entities import Params
+from runnel.chat.places import Places
+from runnel.chat.ports import ListedModel
+from runnel.chat.terms import Price, Terms
+from runnel.errors import Code, RunnelError, StartupError
+from runnel.models import builtin, file
+from runnel.models.file import (
+    AliasConfig,
+    BedrockAlias,
+    BuiltinAlias,
+    LangGraphAlias,
+    ModelsFile,
+    OpenAIAlias,
+)
+from runnel.models.langchain import Entry, LangChainModel
+
+if TYPE_CHECKING:
+    from runnel.models.bedrock import BedrockFamily
+    from runnel.models.openai import OpenAIFamily
+
+DEMO_ALIAS = "builtin/demo"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogConfig:
+    """What the environment says about models; `environment` looks a variable up.
+
+    `temperature`, `system_prompt` and `context_tokens` are for aliases that do not say.
+    """
+
+    models_file: Path
+    default_model: str | None
+    system_prompt: str | None
+    temperature: float | None
+    context_tokens: int
+    openai_api_key: str | None
+    openai_base_url: str | None
+    openai_model: str
+    bedrock_model: str | None
+    bedrock_endpoint_url: str | None
+    bedrock_max_streams: int
+    aws_region: str | None
+    aws_profile: str | None
+    demo_tokens_per_second: float
+    environment: Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """What a models.json amounts to. `missing` says why some cannot be asked, whatever happens."""
+
+    listed: Mapping[str, ListedModel] = field(default_factory=dict[str, ListedModel])
+    models: Mapping[str, LangChainModel] = field(default_factory=dict[str, LangChainModel])
+    missing: Mapping[str, RunnelError] = field(default_factory=dict[str, RunnelError])
+    fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    default: str | None = None
+
+
+class Builder:
+    """Builds aliases, as often as models.json is read; connections and threads are shared."""
+
+    def __init__(self, config: CatalogConfig) -> None:
+        self._config = config
+        self._openai: OpenAIFamily | None = None
+        self._bedrock: BedrockFamily | None = None
+        self._places: dict[str, Places] = {}
+
+    def build(self) -> Aliases:
+        """Raises StartupError, one line a fault, naming file, alias and field."""
+        config = self._config
+        given = file.read(config.models_file)
+        entries = self._with_environment(given)
+        faults = list(_wrong_fallbacks(entries))
+        models: dict[str, LangChainModel] = {}
+        missing: dict[str, RunnelError] = {}
+        for alias, entry in entries.items():
+            try:
+                models[alias] = self._model(alias, entry)
+            except StartupError as error:
+                faults += str(error).splitlines()
+            except RunnelError as error:
+                missing[alias] = error
+        if faults:
+            raise StartupError("\n".join(f"{config.models_file}: {fault}" for fault in faults))
+        return Aliases(
+            listed={
+                alias: ListedModel(alias, entry.provider, _model_of(entry), available=True)
+                for alias, entry in entries.items()
+            },
+            models=models,
+            missing=missing,
+            fallbacks={alias: entry.fallbacks for alias, entry in entries.items()},
+            default=_default(config, given, list(entries)),
+        )
+
+    async def close(self) -> None:
+        if self._openai is not None:
+            await self._openai.close()
+        if self._bedrock is not None:
+            self._bedrock.close()
+
+    def _with_environment(self, given: ModelsFile) -> dict[str, AliasConfig]:
+        """The file's aliases, and those that keys in the environment make; else the demo."""
+        config = self._config
+        entries = dict(given.aliases)
+        if config.openai_api_key or config.openai_base_url:
+            openai = OpenAIAlias(
+                provider="openai", model=config.openai_model, base_url=config.openai_base_url
+            )
+            entries.setdefault(f"openai/{config.openai_model}", openai)
+        if config.bedrock_model:
+            bedrock = BedrockAlias(provider="bedrock", model=config.bedrock_model)
+            entries.setdefault(f"bedrock/{config.bedrock_model}", bedrock)
+        return entries or {DEMO_ALIAS: BuiltinAlias(provider="builtin")}
+
+    # The providers' clients are imported where they are used: they take seconds, and not
+    # everybody has a key.
+    def _model(self, alias: str, entry: AliasConfig) -> LangChainModel:
+        match entry:
+            case BuiltinAlias():
+                ready = self._entry(alias, entry, builtin.TAKES)
+                speed = self._config.demo_tokens_per_second
+                return builtin.build(ready, tokens_per_second=speed)
+            case OpenAIAlias():
+                return self._openai_model(alias, entry)
+            case BedrockAlias():
+                return self._bedrock_model(alias, entry)
+            case LangGraphAlias():
+                from runnel.models import langgraph  # noqa: PLC0415 - as said
+
+                return langgraph.build(self._entry(alias, entry, langgraph.TAKES))
+
+    def _openai_model(self, alias: str, entry: OpenAIAlias) -> LangChainModel:
+        from runnel.models import openai  # noqa: PLC0415 - as said
+
+        if self._openai is None:
+            self._openai = openai.OpenAIFamily()
+        ready = self._entry(alias, entry, openai.TAKES)
+        preset, variable = openai.PRESETS.get(entry.provider, (None, None))
+        base_url = entry.base_url or preset
+        api_key = self._key(alias, entry, entry.api_key_env or variable)
+        return self._openai.build(ready, api_key=api_key, base_url=base_url)
+
+    def _bedrock_model(self, alias: str, entry: BedrockAlias) -> LangChainModel:
+        from runnel.models import bedrock  # noqa: PLC0415 - as said
+
+        config = self._config
+        if self._bedrock is None:
+            self._bedrock = bedrock.BedrockFamily(
+                region=config.aws_region,
+                endpoint_url=config.bedrock_endpoint_url,
+                most_streams=config.bedrock_max_streams,
+            )
+        ready = self._entry(alias, entry, bedrock.TAKES)
+        profile = entry.profile or config.aws_profile
+        return self._bedrock.build(ready, region=entry.region, profile=profile)
+
+    def _key(self, alias: str, entry: OpenAIAlias, variable: str | None) -> str | None:
+        """The key to send. Raises RunnelError `model_unavailable` if it is needed and not set."""
+        config = self._config
+        if variable is None and entry.base_url is not None:
+            # The key goes to OpenAI or to OPENAI_BASE_URL, and to no other host.
+            return config.openai_api_key if entry.base_url == config.openai_base_url else None
+        name = variable or "OPENAI_API_KEY"
+        key = config.openai_api_key if variable is None else config.environment(name)
+        if key is None:
+            raise RunnelError(
+                Code.MODEL_UNAVAILABLE,
+                f"{alias} needs the environment variable {name}, which is empty.",
+                retryable=False,
+            )
+        return key
+
+    def _entry(self, alias: str, entry: AliasConfig, takes: frozenset[str]) -> Entry:
+        config = self._config
+        own = entry.params.to_params()
+        if refused := sorted(own.given().keys() - takes):
+            raise StartupError(
+                f"aliases.{alias}.params.{refused[0]}: {entry.provider} does not take it"
+            )
+        usual = Params(temperature=config.temperature if "temperature" in takes else None)
+        prompt = config.system_prompt if entry.system_prompt is None else entry.system_prompt
+        places = self._places.get(alias)
+        if places is None or places.most != entry.max_parallel:
+            places = self._places[alias] = Places(entry.max_parallel)
+        return Entry(
+            alias=alias,
+            provider=entry.provider,
+            provider_model=_model_of(entry),
+            terms=Terms(
+                takes=takes,
+                context_tokens=entry.context_tokens or config.context_tokens,
+                system_prompt=prompt or None,
+                timeout_seconds=entry.timeout_seconds,
+                price=entry.price and Price(entry.price.input, entry.price.output),
+                restarts=entry.mid_stream == "restart",
+            ),
+            defaults=own.over(usual),
+            places=places,
+        )
+
+
+def _model_of(entry: AliasConfig) -> str:
+    return entry.graph if isinstance(entry, LangGraphAlias) else entry.model
+
+
+def _wrong_fallbacks(entries: Mapping[str, AliasConfig]) -> Sequence[str]:
+    faults: list[str] = []
+    for alias, entry in entries.items():
+        place = f"aliases.{alias}.fallbacks"
+        faults += [
+            f"{place}: there is no alias {name}" for name in entry.fallbacks if name not in entries
+        ]
+        if alias in entry.fallbacks:
+            faults.append(f"{place}: an alias cannot stand in for itself")
+        if len(set(entry.fallbacks)) < len(entry.fallbacks):
+            faults.append(f"{place}: an alias is named twice")
+    return faults
+
+
+def _default(config: CatalogConfig, given: ModelsFile, aliases: Sequence[str]) -> str | None:
+    for source, name in (
+        ("DEFAULT_MODEL", config.default_model),
+        (f"{config.models_file}: default", given.default),
+    ):
+        if name is None:
+            continue
+        if name not in aliases:
+            raise StartupError(
+                f"{source}: there is no alias {name}; there are {', '.join(aliases)}"
+            )
+        return name
+    return aliases[0] if len(aliases) == 1 else None

@@ -1,0 +1,61 @@
+"""Takes the reasoning out of an answer that thinks aloud: `<think>…</think>` before all else.
+
+Open models' servers send it so where nobody told them to send it apart. Only what stands at the
+very beginning is reasoning; later an answer may well speak of such tags.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+#: A step gives: what is shown, what is held back, and the next step (Any: it is of this type too).
+_Step = Callable[[str], tuple[str, str, Any]]
+_OPEN: Final = "<think>"
+_CLOSE: Final = "</think>"
+
+
+class Thinking:
+    """Fed piece by piece. What might be half of a tag is held back."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._step: _Step = _before
+
+    def feed(self, text: str) -> str:
+        """The text that is certain to be the answer's."""
+        self._held += text
+        while True:
+            step = self._step
+            shown, self._held, self._step = step(self._held)
+            if shown or self._step is step:
+                return shown
+
+    def flush(self) -> str:
+        """What was held back, now that nothing more comes; unfinished reasoning is no text."""
+        held, self._held = self._held, ""
+        return "" if self._step is _inside else held
+
+
+def _before(held: str) -> tuple[str, str, _Step]:
+    begin = held.lstrip()
+    if begin.startswith(_OPEN):
+        return "", begin[len(_OPEN) :], _inside
+    if _OPEN.startswith(begin):  # an empty one too
+        return "", held, _before
+    return held, "", _answer
+
+
+def _inside(held: str) -> tuple[str, str, _Step]:
+    _, found, rest = held.partition(_CLOSE)
+    if found:
+        return "", rest, _behind
+    return "", held[-(len(_CLOSE) - 1) :], _inside
+
+
+def _behind(held: str) -> tuple[str, str, _Step]:
+    # The blank line that sets the answer apart from the reasoning.
+    rest = held.lstrip("\n")
+    return ("", "", _behind) if not rest else (rest, "", _answer)
+
+
+def _answer(held: str) -> tuple[str, str, _Step]:
+    return held, "", _answer
