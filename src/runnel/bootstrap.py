@@ -122,6 +122,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 messages_per_minute=settings.rate_limit_messages_per_minute,
             ),
             metrics=metrics,
+            reload_models=catalog.reload,
             checks={"database": database.check, "chat": chat.check},
         )
         await stack.enter_async_context(

@@ -10,7 +10,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from runnel import __version__
 from runnel.edge import problems
-from runnel.edge.http import auth, docs, generate, generations, keys, server, tickets
+from runnel.edge.http import admin, auth, docs, generate, generations, keys, server, tickets
 from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
@@ -64,6 +64,7 @@ def create_app(parts: Parts) -> ASGIApp:
         auth.own,
         keys.router,
         server.router,
+        admin.router,
         docs.router,
     ):
         app.include_router(router)

@@ -1,6 +1,6 @@
 """What the doors are given to work with; the composition root puts it together."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -17,7 +17,11 @@ from runnel.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The running parts. `checks` are the components of /readyz, each raising if it is not well."""
+    """The running parts. `checks` are the components of /readyz, each raising if it is not well.
+
+    `reload_models` reads models.json anew and says, a line each, which aliases cannot be asked;
+    it raises StartupError for a bad file, and leaves all as it was.
+    """
 
     settings: Settings
     chat: ChatService
@@ -27,6 +31,7 @@ class Parts:
     catalog: Catalog
     limiter: Limiter
     metrics: Metrics
+    reload_models: Callable[[], Awaitable[Sequence[str]]]
     checks: Mapping[str, Callable[[], Awaitable[None]]]
 
 

@@ -94,6 +94,16 @@ class UserRoute(PublicRoute):
         return settings.max_body_bytes
 
 
+class AdminRoute(UserRoute):
+    """A route for admins."""
+
+    @override
+    async def admit(self, request: Request) -> None:
+        await super().admit(request)
+        if request.state.identity.role != "admin":
+            raise RunnelError(Code.FORBIDDEN, "This is for admins.")
+
+
 class TicketRoute(UserRoute):
     """A route to read one generation, for whoever is signed in or brings a ticket for it."""
 

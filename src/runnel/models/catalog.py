@@ -85,11 +85,13 @@ class ModelCatalog:
         async with self._changing:
             self._down = await self._asked_all(self._aliases.models)
 
-    async def reload(self) -> None:
-        """`load`, and then `check`. Raises StartupError as `load` does."""
+    async def reload(self) -> Sequence[str]:
+        """`load`, and then `check`; the `faults`. Raises StartupError as `load` does."""
         await self.load()
         await self.check()
-        _log.info("models.reloaded", aliases=len(self._aliases.listed), unavailable=len(self._down))
+        faults = self.faults()
+        _log.info("models.reloaded", aliases=len(self._aliases.listed), unavailable=len(faults))
+        return faults
 
     async def watch(self) -> NoReturn:
         """Asks those that were not available again now and then, until it is cancelled."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 import socket
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import structlog
 import typer
 import uvicorn
 from typing_extensions import override
@@ -19,6 +21,7 @@ from runnel.edge.listening import bind, open_port
 from runnel.errors import StartupError
 from runnel.settings import Settings
 
+_log = structlog.stdlib.get_logger()
 #: How long connections that are still writing may take after the last answer has ended.
 _CLOSE_SECONDS = 5
 
@@ -63,10 +66,34 @@ async def _not_yet(*_: object) -> None:
 async def _serve(settings: Settings, config: uvicorn.Config, listening: socket.socket) -> None:
     async with open_server(settings) as server:
         config.app = create_app(server.parts)
+        _reload_on_hangup(server)
         open_port(listening)
         port = listening.getsockname()[1]
         said = await banner(settings, server, _url(settings, port))
         await _DrainingServer(config, server, said).serve(sockets=[listening])
+
+
+def _reload_on_hangup(server: Server) -> None:
+    """SIGHUP reads models.json anew; what is wrong with it is said in the log, and kept out."""
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        return
+    reloading: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = asyncio.create_task(_reload(server))
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+
+
+async def _reload(server: Server) -> None:
+    try:
+        await server.parts.reload_models()
+    except StartupError as error:
+        _log.error("models.not_reloaded", why=str(error))
+    except Exception:  # noqa: BLE001 - the outermost frame of a task
+        _log.exception("models.not_reloaded")
 
 
 class _DrainingServer(uvicorn.Server):

@@ -16,6 +16,7 @@ from runnel.edge.http.shapes import (
     shaped,
 )
 from runnel.edge.json import JsonResponse
+from runnel.edge.parts import Parts
 from runnel.edge.route import PublicRoute, bearer, sign_in
 from runnel.errors import Code, RunnelError
 from runnel.telemetry.metrics import CONTENT_TYPE
@@ -89,6 +90,10 @@ async def _admit_to_metrics(request: Request) -> None:
 @router.get("/models", response_class=Response, responses=shaped(ModelsShape))
 async def models(parts: AppParts) -> Response:
     """The aliases that can be asked for as `model`."""
+    return JsonResponse(models_shown(parts))
+
+
+def models_shown(parts: Parts) -> ModelsShape:
     listed: list[ModelShape] = [
         {
             "alias": model.alias,
@@ -98,5 +103,4 @@ async def models(parts: AppParts) -> Response:
         }
         for model in parts.catalog.listed()
     ]
-    shown: ModelsShape = {"default": parts.catalog.default, "models": listed}
-    return JsonResponse(shown)
+    return {"default": parts.catalog.default, "models": listed}

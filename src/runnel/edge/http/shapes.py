@@ -141,6 +141,12 @@ class ModelsShape(TypedDict):
     models: list[ModelShape]
 
 
+class ReloadShape(ModelsShape):
+    """`faults` has a line for each alias that cannot be asked now."""
+
+    faults: list[str]
+
+
 class HealthShape(TypedDict):
     status: Literal["ok"]
 
