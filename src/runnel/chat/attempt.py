@@ -6,14 +6,15 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from runnel.chat.draft import Draft
 from runnel.chat.entities import Params
 from runnel.chat.ports import Model, Piece, StaleFence
 from runnel.chat.prompt import Prompt
 from runnel.chat.retrying import Retries
 from runnel.chat.terms import Terms
-from runnel.chat.text import estimate_tokens
+from runnel.chat.text import clean, estimate_tokens
 from runnel.errors import Code, RunnelError
-from runnel.events import FinishReason, Usage
+from runnel.events import Event, FinishReason, Token, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,15 @@ class Question:
 
 
 class Attempt:
-    """Asks one model. Its silence ends the attempt, and not yet the answer."""
+    """Asks one model. Its silence ends the attempt, and not yet the answer.
 
-    def __init__(self, question: Question, model: Model) -> None:
+    `draft` is the text that it makes; whether that is the answer's, the producer decides.
+    """
+
+    def __init__(self, question: Question, model: Model, bounds: Bounds) -> None:
         self.model = model
         self.prompt = question.prompt(model.terms)
+        self.draft = Draft(max_bytes=bounds.max_bytes, max_events=bounds.max_events)
         self.finish_reason: FinishReason | None = None
         self.silence: RunnelError | None = None
         self._params = question.params
@@ -87,10 +92,18 @@ class Attempt:
         self._spoke = True
         return self._heard_at - before
 
-    def note(self, piece: Piece) -> None:
-        """Keeps what a piece says of the answer as a whole."""
-        self._usage = piece.usage or self._usage
-        self.finish_reason = piece.finish_reason or self.finish_reason
+    def events(self, batch: Sequence[Piece]) -> list[Event]:
+        """What a batch says, as events; what it says of the answer as a whole is kept."""
+        events: list[Event] = []
+        for piece in batch:
+            self._usage = piece.usage or self._usage
+            self.finish_reason = piece.finish_reason or self.finish_reason
+            events += map(Token, self.draft.feed(piece.text))
+            for call in piece.tool_calls:
+                arguments = clean(call.arguments)
+                self.draft.weigh(arguments)
+                events.append(replace(call, arguments=arguments))
+        return events
 
     def overdue(self, bounds: Bounds, *, begun: bool) -> RunnelError | None:
         """What is to be said of the silence, if it has gone on for too long."""
@@ -111,11 +124,11 @@ class Attempt:
             self.silence = silence
             self._patience.reschedule(asyncio.get_running_loop().time())
 
-    def used(self, text: str, *, whole: bool) -> Usage:
-        """What it took to come to `text`: as the provider counted, or estimated; with its cost."""
+    def used(self, *, whole: bool) -> Usage:
+        """What the draft took: as the provider counted, or estimated; with its cost."""
         usage = self._usage
         if usage is None or not whole:
-            usage = Usage(self.prompt.tokens, estimate_tokens(text), "estimated")
+            usage = Usage(self.prompt.tokens, estimate_tokens(self.draft.text()), "estimated")
         priced = self.model.terms.priced(usage)
         # Who sent nothing has, most likely, made nothing that is billed.
         return priced if self._spoke or priced.cost is None else replace(priced, cost=0.0)

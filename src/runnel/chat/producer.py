@@ -7,13 +7,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 import structlog
 
 from runnel.chat.attempt import Attempt, Bounds, Question
 from runnel.chat.closing import Closing
-from runnel.chat.draft import Draft
 from runnel.chat.entities import Ending, Generation, ModelName, Status
 from runnel.chat.outcomes import Outcome, aborted, completed, failed
 from runnel.chat.ports import (
@@ -21,14 +19,12 @@ from runnel.chat.ports import (
     Model,
     NotTakenError,
     Observer,
-    Piece,
     StaleFence,
     Store,
     StreamLog,
 )
 from runnel.chat.retrying import worth_another
 from runnel.chat.terms import together
-from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
 from runnel.events import Event, Position, Reset, Token, Usage
 
@@ -63,13 +59,17 @@ class Producer:
         self._stopped: Outcome | None = None
         self._interruptible: asyncio.Timeout | None = None
         self._spent: Usage | None = None  # by models whose text was given up
-        self._attempt = Attempt(question, question.models[0])
-        self._begin_draft()
+        self._written = False  # whether readers have seen anything of the answer
+        self._begin_attempt(question.models[0])
 
-    def _begin_draft(self) -> None:
-        # Confirmed in the log, up to self._position.
-        self._draft = Draft(max_bytes=self._bounds.max_bytes, max_events=self._bounds.max_events)
-        self._written = False  # whether readers have seen anything of it
+    def _begin_attempt(self, model: Model) -> None:
+        self._attempt = Attempt(self._question, model, self._bounds)
+        if not self._written:
+            self._become_author(self._attempt)
+
+    def _become_author(self, attempt: Attempt) -> None:
+        """The answer's text is the attempt's draft, confirmed in the log up to self._position."""
+        self._author = attempt
         self._saved = 0  # how many pieces of it are checkpointed
         self._saving: tuple[int, Checkpoint] | None = None  # up to how many, and the words for it
 
@@ -100,7 +100,8 @@ class Producer:
     def enforce_deadlines(self) -> None:
         """Stops what has gone on for too long: the answer, or a model that has been silent."""
         attempt = self._attempt
-        silence = attempt.overdue(self._bounds, begun=self._written)
+        begun = self._written and attempt is self._author
+        silence = attempt.overdue(self._bounds, begun=begun)
         if silence is not None and (whole := self._whole()):
             self.stop(whole)
         elif time.monotonic() - self._began > self._bounds.total_seconds:
@@ -113,9 +114,10 @@ class Producer:
 
         A commit may succeed and its answer be lost: only the same words can be told apart then.
         """
-        if self._saving is None and self._position is not None and len(self._draft) > self._saved:
-            upto = len(self._draft)
-            text = self._draft.text(self._saved)
+        draft = self._author.draft
+        if self._saving is None and self._position is not None and len(draft) > self._saved:
+            upto = len(draft)
+            text = draft.text(self._saved)
             generation = self.generation
             self._saving = (upto, Checkpoint(generation.id, generation.fence, self._position, text))
         return self._saving and self._saving[1]
@@ -193,60 +195,50 @@ class Producer:
         return worth_another(error) and (restarts or not self._written)
 
     async def _ask(self, model: Model) -> Outcome:
-        if self._written:
-            await self._forget()
-        self._attempt = attempt = Attempt(self._question, model)
+        self._begin_attempt(model)
+        attempt = self._attempt
         async with attempt.place(), aclosing(attempt.stream()) as batches:
             async for batch in batches:
                 gap = attempt.hear()
-                if self._written:
-                    self._observer.waited(model.alias, gap)
-                await self._write(self._events(batch))
+                if events := attempt.events(batch):
+                    await self._take_over(attempt, gap)
+                    await self._write(events)
                 # A library may have swallowed the interruption.
                 if self._stopped is not None:
                     return self._stopped
                 if attempt.silence is not None:
                     raise attempt.silence
-                if self._draft.full:
+                if attempt.draft.full:
                     return completed("length")
-            if whole := self._whole():
-                return whole
-            raise RunnelError(
-                Code.UPSTREAM_INCOMPLETE, "The provider broke off before the answer was whole."
-            )
+            if attempt.finish_reason is None:
+                raise RunnelError(
+                    Code.UPSTREAM_INCOMPLETE, "The provider broke off before the answer was whole."
+                )
+            await self._take_over(attempt)
+            return completed(attempt.finish_reason)
 
-    async def _forget(self) -> None:
-        """Readers are told that what they have is void; another model begins from nothing."""
-        spent = together(self._spent, self._attempt.used(self._draft.text(), whole=False))
-        await self._begin_epoch(Reset(""))
-        self._spent = spent
-        self._begin_draft()
+    async def _take_over(self, attempt: Attempt, gap: float | None = None) -> None:
+        """The answer is the attempt's from now on; what readers have of another's is void."""
+        if attempt is not self._author:
+            spent = together(self._spent, self._author.used(whole=False))
+            await self._begin_epoch(Reset(""))
+            self._spent = spent
+            self._become_author(attempt)
+        elif self._written and gap is not None:
+            self._observer.waited(attempt.model.alias, gap)
 
     def _whole(self) -> Outcome | None:
         reason = self._attempt.finish_reason
-        return reason and completed(reason)
-
-    def _events(self, batch: Sequence[Piece]) -> list[Event]:
-        events: list[Event] = []
-        for piece in batch:
-            self._attempt.note(piece)
-            events += map(Token, self._draft.feed(piece.text))
-            for call in piece.tool_calls:
-                arguments = clean(call.arguments)
-                self._draft.weigh(arguments)
-                events.append(replace(call, arguments=arguments))
-        return events
+        return completed(reason) if reason and self._attempt is self._author else None
 
     async def _write(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
         assert self._position is not None
         self._position = await self._log.append(
             self.generation.id, self.generation.fence, self._position, events
         )
-        self._draft.confirm([event.text for event in events if isinstance(event, Token)])
+        self._author.draft.confirm([event.text for event in events if isinstance(event, Token)])
         self._written = True
 
     async def _end(self, outcome: Outcome) -> None:
@@ -255,17 +247,17 @@ class Producer:
             self._position = await self._log.begin(
                 generation.id, 1, generation.fence, generation.start()
             )
-        await self._write([Token(piece) for piece in self._draft.flush()])
+        if held_back := self._author.draft.flush():
+            await self._write([Token(piece) for piece in held_back])
         ending = self._ending(outcome, self._position)
         await self._closing.end(generation, ending, self._question.text)
 
     def _ending(self, outcome: Outcome, last: Position) -> Ending:
-        text = self._draft.text()
-        used = self._attempt.used(text, whole=outcome.status is Status.COMPLETED)
-        model = self._attempt.model
+        used = self._author.used(whole=outcome.status is Status.COMPLETED)
+        model = self._author.model
         return Ending(
             status=outcome.status,
-            text=text,
+            text=self._author.draft.text(),
             position=Position(last.epoch, last.offset + 1),
             usage=together(self._spent, used),
             finish_reason=outcome.finish_reason,
