@@ -1,59 +1,17 @@
 """Aliases: from models.json and from the environment, and what is said when they are wrong."""
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from loading import Load
 from runnel.errors import Code, RunnelError, StartupError
-from runnel.models.building import Builder, CatalogConfig
-from runnel.models.catalog import ModelCatalog
-
-Load = Callable[..., Awaitable[ModelCatalog]]
 
 TWO = {
     "chat/a": {"provider": "openai", "model": "m-1", "base_url": "http://127.0.0.1:9/v1"},
     "chat/b": {"provider": "openai", "model": "m-2", "base_url": "http://127.0.0.1:9/v1"},
 }
-
-
-@pytest.fixture
-async def load(tmp_path: Path) -> AsyncIterator[Load]:
-    loaded: list[ModelCatalog] = []
-
-    async def load(
-        file: object = None, env: dict[str, str] | None = None, **changes: Any
-    ) -> ModelCatalog:
-        path = tmp_path / "models.json"
-        if file is not None:
-            path.write_text(file if isinstance(file, str) else json.dumps(file))
-        defaults: dict[str, Any] = {
-            "models_file": path,
-            "default_model": None,
-            "system_prompt": None,
-            "temperature": None,
-            "context_tokens": 1000,
-            "openai_api_key": None,
-            "openai_base_url": None,
-            "openai_model": "gpt-4o-mini",
-            "bedrock_model": None,
-            "bedrock_endpoint_url": None,
-            "bedrock_max_streams": 4,
-            "aws_region": None,
-            "aws_profile": None,
-            "demo_tokens_per_second": 40,
-            "environment": (env or {}).get,
-        }
-        config = CatalogConfig(**(defaults | changes))
-        loaded.append(ModelCatalog(Builder(config), ping_seconds=5))
-        await loaded[-1].load()
-        return loaded[-1]
-
-    yield load
-    for catalog in loaded:
-        await catalog.close()
 
 
 def refusal(call: Callable[[], object]) -> RunnelError:
