@@ -208,3 +208,11 @@ async def test_who_does_not_answer_is_unavailable_until_it_does(load: Load) -> N
 def test_every_param_of_ours_is_taken_by_openais_wire() -> None:
     ours = {"temperature", "top_p", "max_tokens", "seed", "stop", "json_mode"}
     assert ours <= openai.TAKES
+
+
+async def test_the_example_that_is_shipped_is_good(load: Load) -> None:
+    example = Path(__file__).parents[2] / "config" / "models.example.json"
+    keys = dict.fromkeys(("GROQ_API_KEY", "FIREWORKS_AI_API_KEY", "TEAM_KEY"), "k")
+    catalog = await load(example.read_text(), env=keys, openai_api_key="k")
+    assert catalog.faults() == []
+    assert len(catalog.listed()) > 5
