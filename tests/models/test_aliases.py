@@ -106,6 +106,16 @@ async def test_what_is_wrong_is_said_with_file_alias_and_field(
     assert f"models.json: {said}" in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "http://", "http://[::1", "http://host:99999", "http://h/v1?key=k", "h/v1"]
+)
+async def test_an_address_that_is_none_is_refused_where_it_is_written(load: Load, url: str) -> None:
+    with pytest.raises(StartupError, match=r"models\.json: aliases\.a\.base_url: "):
+        await load(aliases(a=NOWHERE | {"base_url": url}))
+    with pytest.raises(StartupError, match="OPENAI_BASE_URL"):
+        await load(aliases(a=DEMO), openai_base_url=url)
+
+
 async def test_all_faults_are_said_at_once_a_line_each(load: Load) -> None:
     with pytest.raises(StartupError) as wrong:
         await load(aliases(a=DEMO | {"fallbacks": ["x"]}, b=DEMO | {"fallbacks": ["y"]}))

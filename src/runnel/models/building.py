@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from runnel.chat.entities import Params
 from runnel.chat.places import Places
 from runnel.chat.ports import ListedModel
@@ -111,9 +113,7 @@ class Builder:
         config = self._config
         entries = dict(given.aliases)
         if config.openai_api_key or config.openai_base_url:
-            openai = OpenAIAlias(
-                provider="openai", model=config.openai_model, base_url=config.openai_base_url
-            )
+            openai = _openai_from(config)
             entries.setdefault(f"openai/{config.openai_model}", openai)
         if config.bedrock_model:
             bedrock = BedrockAlias(provider="bedrock", model=config.bedrock_model)
@@ -205,6 +205,17 @@ class Builder:
             defaults=own.over(usual),
             places=places,
         )
+
+
+def _openai_from(config: CatalogConfig) -> OpenAIAlias:
+    try:
+        return OpenAIAlias(
+            provider="openai", model=config.openai_model, base_url=config.openai_base_url
+        )
+    except ValidationError as error:
+        raise StartupError(
+            "\n".join(f"OPENAI_BASE_URL or MODEL_NAME: {line}" for line in file.said(error))
+        ) from None
 
 
 def _model_of(entry: AliasConfig) -> str:

@@ -1,16 +1,37 @@
 """models.json: what may stand in it, and what is said where something is wrong."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from runnel.chat.param_fields import ParamFields
 from runnel.errors import StartupError
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 AliasName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,128}$")]
+
+
+def _address(text: str) -> str:
+    url = _URL.validate_python(text)
+    if url.query is not None or url.fragment is not None:
+        raise ValueError("is an address without `?` and `#`, as http://127.0.0.1:11434/v1")
+    return text
+
+
+_URL: Final = TypeAdapter(AnyHttpUrl)
+#: Kept as it was written; only looked at.
+BaseUrl = Annotated[str, AfterValidator(_address)]
 #: Names a variable of the environment, never a key.
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -49,7 +70,7 @@ class OpenAIAlias(AliasFields):
 
     provider: Literal["openai", "groq", "fireworks_ai"]
     model: Name
-    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    base_url: BaseUrl | None = None
     api_key_env: Variable | None = None
 
 
@@ -105,10 +126,15 @@ def read(path: Path) -> ModelsFile:
     except orjson.JSONDecodeError as error:
         raise StartupError(f"{path}: no valid JSON: {error}") from None
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        raise StartupError(
-            "\n".join(f"{path}: {_place(fault['loc'])}: {fault['msg']}" for fault in faults)
-        ) from None
+        raise StartupError("\n".join(f"{path}: {line}" for line in said(error))) from None
+
+
+def said(error: ValidationError) -> list[str]:
+    """What pydantic found, a line each, without what was given: that may be a secret."""
+    return [
+        f"{_place(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def _place(location: tuple[int | str, ...]) -> str:
