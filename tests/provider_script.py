@@ -35,9 +35,10 @@ class Answer:
     all its places. Where one place has more than one meaning, the order is gate, stall, cut.
     """
 
-    pieces: Sequence[str | bytes] = ("Hello", " world")
-    """str: the `delta.content` of one chunk. bytes: put on the wire as they are, in the place of
-    an SSE event (write the closing blank line too); left out of an answer that is not streamed."""
+    pieces: Sequence[str | bytes | JsonObject] = ("Hello", " world")
+    """str: the `delta.content` of one chunk. dict: the whole `delta` of one, as `tool_call` and
+    `reasoning` make. bytes: put on the wire as they are, in the place of an SSE event (write the
+    closing blank line too). All but text is left out of an answer that is not streamed."""
 
     finish_reason: str | None = "stop"
     """None: the stream ends without the chunk that carries a finish reason."""
@@ -106,10 +107,10 @@ class Voice:
             yield self._head(STREAM_HEADERS)
             yield from self._framed(self._chunk({"role": "assistant", "content": ""}))
 
-    def piece(self, piece: str | bytes) -> Iterator[bytes]:
+    def piece(self, piece: str | bytes | JsonObject) -> Iterator[bytes]:
         if self._streamed:
-            event = piece if isinstance(piece, bytes) else self._chunk({"content": piece})
-            yield from self._framed(event)
+            delta = {"content": piece} if isinstance(piece, str) else piece
+            yield from self._framed(delta if isinstance(delta, bytes) else self._chunk(delta))
 
     def ending(self) -> Iterator[bytes]:
         """All that follows the last piece."""
@@ -208,6 +209,20 @@ class Request:
     """Names in lower case."""
     body: JsonObject
     """Empty for a request without a body."""
+
+
+def tool_call(
+    index: int, arguments: str = "", *, call_id: str | None = None, name: str | None = None
+) -> JsonObject:
+    """A delta with a piece of one call; the first of a call has its id and its tool's name."""
+    function: JsonObject = {"arguments": arguments} | ({"name": name} if name else {})
+    named = {"id": call_id, "type": "function"} if call_id else {}
+    return {"tool_calls": [{"index": index, **named, "function": function}]}
+
+
+def reasoning(text: str) -> JsonObject:
+    """A delta of what a model thinks, as open models' servers tell it apart from its text."""
+    return {"content": None, "reasoning_content": text}
 
 
 def model_list(names: Iterable[str]) -> bytes:

@@ -1,13 +1,15 @@
 """The one composition root: settings in, running parts out. Only here are adapters named."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+from runnel import __version__
 from runnel.accounts.administration import Administration
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords, weakness
@@ -18,6 +20,7 @@ from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
 from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
+from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
@@ -34,13 +37,16 @@ from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 from runnel.store.lock import ServerLock
 from runnel.store.migrate import migrate
+from runnel.store.usage import SqlReports
 from runnel.streamlog.memory import MemoryLog
 from runnel.telemetry import logs
-from runnel.telemetry.metrics import Metrics
+from runnel.telemetry.opening import Telemetry, TelemetryConfig, open_telemetry
 
 _log = structlog.stdlib.get_logger()
 #: How long closing what a disabled user reads waits for its answers to end, twice at most.
 _DISABLED_ABORT_SECONDS: Final = 1.0
+#: How many questions are looked up at a time.
+_ROWS_A_LOOK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +77,26 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         stack.callback(lock.release)
         await migrate(database)
         _judge_admin_password(settings)
+        telemetry = await stack.enter_async_context(open_telemetry(_telemetry_config(settings)))
         who = await stack.enter_async_context(_accounts(settings, database))
         password = await who.administration.ensure_admin(
             settings.admin_username, _reveal(settings.admin_password)
         )
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
-        metrics = Metrics()
+        reports = SqlReports(database)
+        metrics, observers = telemetry.metrics, telemetry.observers
         crashed = await store.interrupt_left_running(catalog.priced)
         metrics.interrupted("crash", len(crashed))
+        await _tell_of_crashed(telemetry, crashed, reports)
         log = MemoryLog(
             retention_seconds=settings.stream_retention_seconds,
             total_bytes=settings.log_total_bytes,
             page_bytes=settings.read_page_bytes,
         )
         audiences = Audiences(grace_seconds=settings.disconnect_grace_seconds)
-        followers = Followers(store, audiences, metrics, silence_seconds=settings.heartbeat_seconds)
+        followers = Followers(
+            store, audiences, observers, silence_seconds=settings.heartbeat_seconds
+        )
         running = Running(store, log, audiences, checkpoint_seconds=settings.checkpoint_seconds)
         metrics.gauge("running_generations", "Answers being made.", lambda: len(running))
         metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(followers))
@@ -99,8 +110,8 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             running=running,
             followers=followers,
             rules=_rules(settings),
-            bounds=_bounds(settings),
-            observer=metrics,
+            bounds=bounds_of(settings),
+            observer=observers,
         )
         watch = Watch(
             who.store,
@@ -121,7 +132,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 Windows(WindowMemory()),
                 messages_per_minute=settings.rate_limit_messages_per_minute,
             ),
-            metrics=metrics,
+            metrics=telemetry.metrics,
+            traffic=telemetry.traffic,
+            reports=reports,
+            started_at=telemetry.started_at,
+            traced=telemetry.traced,
             reload_models=catalog.reload,
             checks={"database": database.check, "chat": chat.check},
         )
@@ -133,18 +148,36 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         yield Server(parts, who.administration, password)
 
 
+async def _tell_of_crashed(
+    telemetry: Telemetry, crashed: Sequence[Generation], reports: SqlReports
+) -> None:
+    """What a crash has ended is told by the run that finds it."""
+    for begin in range(0, len(crashed), _ROWS_A_LOOK):
+        some = crashed[begin : begin + _ROWS_A_LOOK]
+        questions = await reports.questions([generation.id for generation in some])
+        for generation in some:
+            telemetry.found_ended(generation, questions.get(generation.id, ""))
+
+
 @asynccontextmanager
 async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
     """The models alone, checked as STARTUP_CHECK says. Raises StartupError, one line a fault."""
+    async with open_models(settings) as catalog:
+        if settings.startup_check != "off":
+            await catalog.check()
+        if settings.startup_check == "strict":
+            strict(catalog)
+        yield catalog
+
+
+@asynccontextmanager
+async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
+    """The models alone, read from their file; no provider is asked. Raises StartupError."""
     catalog = ModelCatalog(
         Builder(_catalog_config(settings)), ping_seconds=settings.startup_check_seconds
     )
     try:
         await catalog.load()
-        if settings.startup_check != "off":
-            await catalog.check()
-        if settings.startup_check == "strict":
-            strict(catalog)
         yield catalog
     finally:
         await catalog.close()
@@ -167,13 +200,16 @@ async def migrate_database(settings: Settings) -> None:
 
 def configure_logs(settings: Settings) -> None:
     """Structured logs of the whole process, without any secret that the settings hold."""
-    values = [value for _, value in settings if value is not None]
-    secret_values = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
     logs.configure(
         level=settings.log_level,
         as_json=settings.environment == "production",
-        secrets=secret_values,
+        secrets=_secrets(settings),
     )
+
+
+def _secrets(settings: Settings) -> list[str]:
+    values = [value for _, value in settings if value is not None]
+    return [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
 
 
 @asynccontextmanager
@@ -288,6 +324,22 @@ def _catalog_config(settings: Settings) -> CatalogConfig:
     )
 
 
+def _telemetry_config(settings: Settings) -> TelemetryConfig:
+    return TelemetryConfig(
+        version=__version__,
+        started_at=now(),
+        checkout=Path(__file__).parents[2],
+        runs_dir=settings.runs_dir,
+        run_log_max_bytes=settings.run_log_max_bytes,
+        run_log_files=settings.run_log_files,
+        run_log_queue_lines=settings.run_log_queue_lines,
+        log_messages=settings.log_messages,
+        tracing=settings.tracing,
+        settings=dict(settings),
+        secrets=_secrets(settings),
+    )
+
+
 def _rules(settings: Settings) -> AskRules:
     return AskRules(
         max_message_length=settings.max_message_length,
@@ -295,7 +347,8 @@ def _rules(settings: Settings) -> AskRules:
     )
 
 
-def _bounds(settings: Settings) -> Bounds:
+def bounds_of(settings: Settings) -> Bounds:
+    """How long and how large one answer may grow."""
     return Bounds(
         first_token_seconds=settings.first_token_timeout_seconds,
         idle_seconds=settings.idle_timeout_seconds,

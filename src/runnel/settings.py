@@ -141,7 +141,8 @@ class TelemetrySettings(BaseSettings):
     runs_dir: Path = Path("runs")
     log_messages: bool = False
     run_log_max_bytes: Count = 64 * 1024 * 1024
-    run_log_files: Count = 5
+    run_log_files: Annotated[int, Field(ge=1, le=1000)] = 5
+    run_log_queue_lines: Count = 10_000
     tracing: bool = False
 
 

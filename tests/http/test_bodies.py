@@ -104,7 +104,6 @@ OUT_OF_RANGE: Final[list[tuple[str, Any]]] = [
     ("stop", {}),
     ("stop", ["x"] * 17),
     ("json_mode", "perhaps"),
-    ("json_mode", None),
     ("stream", "perhaps"),
     ("stream", 2),
 ]

@@ -19,6 +19,7 @@ from wire import House, bearer
 
 #: They change or end the account or the login that they are called with.
 FATAL: Final = {("POST", "/logout"), ("DELETE", "/me"), ("POST", "/me/password")}
+COMPLETIONS: Final = "/v1/chat/completions"
 #: It always streams.
 STREAMING: Final = "^/api/generate$"
 bounded = settings(
@@ -41,9 +42,11 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-def is_nobodys_fault(answer: httpx.Response | schemathesis.Response) -> None:
+def is_nobodys_fault(answer: httpx.Response | schemathesis.Response, path: str = "") -> None:
     assert answer.status_code < 500, answer.text
-    if answer.status_code >= 400:
+    if answer.status_code >= 400 and path.startswith("/v1/"):
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    elif answer.status_code >= 400:
         # Schemathesis has a list for every header.
         assert "application/problem+json" in answer.headers["content-type"]
         assert set(answer.json()) >= {"type", "title", "status", "detail", "code", "request_id"}
@@ -51,7 +54,7 @@ def is_nobodys_fault(answer: httpx.Response | schemathesis.Response) -> None:
 
 def without_stream(case: Case[Any]) -> Case[Any]:
     """A question that is answered in JSON, whatever else it holds."""
-    if case.operation.path == "/chat" and isinstance(case.body, dict):
+    if case.operation.path in ("/chat", COMPLETIONS) and isinstance(case.body, dict):
         case.body["stream"] = False
         params = cast("dict[str, Any]", case.body).get("params")
         if isinstance(params, dict):
@@ -70,7 +73,7 @@ def fuzz(
     def call(case: Case[Any]) -> None:
         url = house.server.url
         answer = without_stream(case).call(base_url=url, headers=headers, session=session)
-        is_nobodys_fault(answer)
+        is_nobodys_fault(answer, case.operation.path)
 
     call()
 
@@ -130,11 +133,43 @@ def bodies(*names: str) -> st.SearchStrategy[object]:
                 }
             ),
         ),
+        (
+            COMPLETIONS,
+            st.fixed_dictionaries(
+                {
+                    "model": st.just("chat/test"),
+                    "messages": st.just([{"role": "user", "content": "hi"}]),
+                },
+                optional=dict.fromkeys(
+                    ("tools", "tool_choice", "response_format", "logit_bias", "stop", "n"), JSON
+                ),
+            ),
+        ),
+        (COMPLETIONS, bodies("model", "messages", "stream_options", "metadata", "temperature")),
+        (
+            COMPLETIONS,
+            st.fixed_dictionaries(
+                {
+                    "model": st.just("chat/test"),
+                    "messages": st.lists(
+                        bodies("role", "content", "tool_calls", "tool_call_id", "name")
+                        | st.fixed_dictionaries(
+                            {
+                                "role": st.sampled_from(["user", "assistant", "tool"]),
+                                "content": JSON,
+                            },
+                            optional={"tool_calls": JSON, "tool_call_id": st.text()},
+                        ),
+                        max_size=3,
+                    ),
+                }
+            ),
+        ),
         ("/login", bodies("username", "password")),
         ("/refresh", bodies("refresh_token")),
         ("/api/tickets", bodies("generation_id", "websocket")),
     ],
-    ids=["chat", "params", "login", "refresh", "tickets"],
+    ids=["chat", "params", "v1", "v1 fields", "v1 messages", "login", "refresh", "tickets"],
 )
 def test_no_json_is_the_servers_fault(
     house: House, admin: str, path: str, strategy: st.SearchStrategy[object]
@@ -145,7 +180,7 @@ def test_no_json_is_the_servers_fault(
     @given(strategy)
     def post(body: object) -> None:
         # Python's own encoder: NaN, Infinity and lone surrogates go out as it writes them.
-        is_nobodys_fault(house.http.post(path, content=json.dumps(body), headers=headers))
+        is_nobodys_fault(house.http.post(path, content=json.dumps(body), headers=headers), path)
 
     post()
     house.settle()
@@ -153,11 +188,11 @@ def test_no_json_is_the_servers_fault(
 
 def test_no_bytes_are_the_servers_fault(house: House, admin: str) -> None:
     @settings(bounded, max_examples=60)
-    @given(st.binary(max_size=200), st.sampled_from(["/chat", "/login", "/token"]))
+    @given(st.binary(max_size=200), st.sampled_from(["/chat", "/login", "/token", COMPLETIONS]))
     def send(content: bytes, path: str) -> None:
         kind = "x-www-form-urlencoded" if path == "/token" else "json"
         headers = bearer(admin) | {"Content-Type": f"application/{kind}"}
-        is_nobodys_fault(house.http.post(path, content=content, headers=headers))
+        is_nobodys_fault(house.http.post(path, content=content, headers=headers), path)
 
     send()
 

@@ -176,4 +176,4 @@ def test_a_body_full_of_unknown_fields_is_refused_before_each_is_looked_at(
     body = many if place == "body" else {"message": "hi", "params": many}
     answer = house.http.post("/chat", json=body, headers=ada.headers)
     said = problem(answer, 422, "invalid_request", more={"errors"})
-    assert "over 64 fields" in said["detail"]
+    assert "over 512 fields" in said["detail"]

@@ -56,10 +56,12 @@ class Closing:
             first_token_ms=ended.first_token_ms,
         )
 
-    async def give_up(self, generation: Generation, ending: Ending) -> None:
+    async def give_up(self, generation: Generation, ending: Ending, question: str) -> None:
         """One try at the plainest end, so that no generation is left running; then readers go."""
         try:
-            await self._store.finish(generation.id, generation.fence, ending)
+            ended = await self._store.finish(generation.id, generation.fence, ending)
+            if ended is not None and ended.end is not None:
+                self._observer.ended(ended, question)
         except Exception:  # noqa: BLE001 - there is nothing left to try
             _log.exception("generation.not_ended", generation_id=generation.id)
         finally:

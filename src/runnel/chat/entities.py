@@ -54,7 +54,8 @@ class Turn:
     """One message as a model or a client gives it.
 
     `parts` is the content in its order where it is more than text; `text` is then the text in
-    it. An assistant's turn may call tools; a tool's turn answers the call `tool_call_id`.
+    it. An assistant's turn may call tools; a tool's turn answers the call `tool_call_id`. `name`
+    tells apart who speaks in one role.
     """
 
     role: Role
@@ -62,6 +63,7 @@ class Turn:
     parts: Sequence[str | Image] = ()
     tool_calls: Sequence[ToolCall] = ()
     tool_call_id: str | None = None
+    name: str | None = None
 
     @property
     def images(self) -> bool:

@@ -88,7 +88,7 @@ class Producer:
                 Code.UPSTREAM_ERROR, "The answer broke off; the server's log says why."
             )
             ending = self._ending(outcome, self._position or Position(1, 0))
-            await self._closing.give_up(self.generation, ending)
+            await self._closing.give_up(self.generation, ending, self._question.text)
 
     def stop(self, outcome: Outcome) -> None:
         """Stops the model; the text so far is kept. Without effect once producing has ended."""

@@ -158,6 +158,10 @@ class ChatService:
             await self._running.await_end(generation_id, wait_seconds)
         return await self.generation(user_id, generation_id)
 
+    def abandon(self, asked: Generation) -> None:
+        """Aborts an answer at once whose one reader has gone; what has ended stays as it is."""
+        self._running.abort(asked.user_id, asked.id, "disconnect")
+
     async def abort_all(
         self, user_id: str, by: str = "user", *, seconds: float = END_WAIT_SECONDS
     ) -> None:

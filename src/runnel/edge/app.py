@@ -10,19 +10,23 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from runnel import __version__
 from runnel.edge import problems
-from runnel.edge.http import admin, auth, docs, generate, generations, keys, server, tickets
+from runnel.edge.http import (
+    admin,
+    auth,
+    docs,
+    generate,
+    generations,
+    keys,
+    openai,
+    server,
+    tickets,
+    usage,
+)
 from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
 from runnel.errors import StartupError
 
-_TAKEN_HEADERS = (
-    "Authorization",
-    "Content-Type",
-    "Idempotency-Key",
-    "Last-Event-ID",
-    "X-Request-Id",
-)
 _SHOWN_HEADERS = (
     "X-Session-Id",
     "X-Message-Id",
@@ -58,12 +62,15 @@ def create_app(parts: Parts) -> ASGIApp:
         generate.public_router,
         generations.router,
         generations.reading,
+        openai.asking,
+        openai.listing,
         tickets.router,
         auth.attempts,
         auth.public,
         auth.own,
         keys.router,
         server.router,
+        usage.router,
         admin.router,
         docs.router,
     ):
@@ -73,14 +80,16 @@ def create_app(parts: Parts) -> ASGIApp:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
-            allow_headers=_TAKEN_HEADERS,
+            # Nothing here goes by cookies; and OpenAI's own client sends a dozen of its own.
+            allow_headers=["*"],
             expose_headers=_SHOWN_HEADERS,
         )
     _refuse_ambiguous_root(app, settings.root_path)
     # Outside of the framework, so that its own answer to an unforeseen fault is covered too.
     wrapped: Any = RequestLayer(  # Any: uvicorn has ASGI types of its own
-        app, metrics=parts.metrics, root_path=settings.root_path
+        app, metrics=parts.metrics, traffic=parts.traffic, root_path=settings.root_path
     )
+    wrapped = parts.traced(wrapped)
     if settings.forwarded_allow_ips:
         wrapped = ProxyHeadersMiddleware(wrapped, trusted_hosts=settings.forwarded_allow_ips)
     return wrapped

@@ -11,7 +11,7 @@ from typing_extensions import override
 from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
 
-MOST_FIELDS: Final = 64
+MOST_FIELDS: Final = 512
 _OPENING: Final = (b"[", b"{")
 
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp
 
 from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.watch import Watch
 from runnel.chat.ports import Catalog
+from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
 from runnel.edge.limits import Limiter
 from runnel.settings import Settings
 from runnel.telemetry.metrics import Metrics
+from runnel.telemetry.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Parts:
     """The running parts. `checks` are the components of /readyz, each raising if it is not well.
 
     `reload_models` reads models.json anew and says, a line each, which aliases cannot be asked;
-    it raises StartupError for a bad file, and leaves all as it was.
+    it raises StartupError for a bad file, and leaves all as it was. `traced` puts the application
+    into what traces it, if anything does.
     """
 
     settings: Settings
@@ -31,6 +36,10 @@ class Parts:
     catalog: Catalog
     limiter: Limiter
     metrics: Metrics
+    traffic: Traffic
+    reports: Reports
+    started_at: datetime
+    traced: Callable[[ASGIApp], ASGIApp]
     reload_models: Callable[[], Awaitable[Sequence[str]]]
     checks: Mapping[str, Callable[[], Awaitable[None]]]
 

@@ -1,7 +1,7 @@
 """Errors as HTTP problems (RFC 9457), by one table. Never a stack trace."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from runnel.edge.fields import unknown_field
 from runnel.edge.json import JsonResponse
+from runnel.edge.openai_problems import openai_problem, speaks_openai, unknown_parameter
 from runnel.edge.parts import parts_of
 from runnel.edge.paths import generation_path
 from runnel.edge.positions import MalformedPositionError
@@ -65,8 +66,10 @@ def problem(
     members: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """One `application/problem+json` answer."""
+    """One `application/problem+json` answer; under /v1 in the shape that is usual there."""
     parts_of(request).metrics.error(code)
+    if speaks_openai(request):
+        return openai_problem(status, code, detail, members or {}, headers)
     body = {
         "type": f"urn:runnel:problem:{code}",
         "title": title,
@@ -100,6 +103,9 @@ async def _runnel_error(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after is not None or status == 503:  # noqa: PLR2004 - same
         headers["Retry-After"] = str(math.ceil(error.retry_after or _RETRY_SECONDS))
+    if speaks_openai(request):
+        # Its clients ask again by themselves after whatever looks like a server's fault.
+        headers["X-Should-Retry"] = "true" if error.retryable else "false"
     members: dict[str, object] = dict(error.facts)
     if error.code is Code.BUSY and "generation_id" in error.facts:
         path = generation_path(request.scope, error.facts["generation_id"])
@@ -113,8 +119,9 @@ async def _runnel_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    unknown = unknown_parameter if speaks_openai(request) else unknown_field
     faults = [
-        {"field": _field(fault["loc"]), "message": _message(fault)}
+        {"field": _field(fault["loc"]), "message": _message(fault, unknown)}
         for fault in cast("Sequence[Mapping[str, Any]]", error.errors())[:_MOST_FAULTS]
     ]
     detail = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
@@ -128,9 +135,9 @@ def _field(location: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _message(fault: Mapping[str, Any]) -> str:
+def _message(fault: Mapping[str, Any], unknown: Callable[[str], str]) -> str:
     if fault["type"] == "extra_forbidden":
-        return unknown_field(_field(fault["loc"]))
+        return unknown(_field(fault["loc"]))
     if tuple(fault["loc"]) == ("body",) and fault["type"] != "value_error":
         # No body, another value than an object, or not said to be JSON and so not read.
         return "Send a JSON object with the header `Content-Type: application/json`."

@@ -5,6 +5,7 @@ Pure ASGI: a middleware that read the body or the answer would break streams.
 
 import re
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -12,8 +13,10 @@ import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runnel.accounts.entities import Identity
 from runnel.edge.answer_headers import collected
 from runnel.telemetry.metrics import Metrics
+from runnel.telemetry.traffic import Traffic
 
 _log = structlog.stdlib.get_logger()
 _MOST_OF_A_PATH: Final = 512  # characters of it in a log line
@@ -36,9 +39,10 @@ class RequestLayer:
     `root_path` is the prefix that clients see, whether or not a proxy has taken it off.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, root_path: str) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, traffic: Traffic, root_path: str) -> None:
         self._app = app
         self._metrics = metrics
+        self._traffic = traffic
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,9 +57,10 @@ class RequestLayer:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         began = time.monotonic()
         status = 500
+        count: Callable[[int], None] | None = None
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, count
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -64,12 +69,21 @@ class RequestLayer:
                 headers["X-Request-Id"] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                # By now it is known who asks, if that will be known at all.
+                count = self._counting(scope["state"].get("identity"))
             await send(message)
+            if count is not None and (body := message.get("body")):
+                count(len(body))
 
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
             self._done(scope, status, time.monotonic() - began)
+
+    def _counting(self, identity: Identity | None) -> Callable[[int], None]:
+        if identity is None:
+            return self._traffic.of(None, "nobody")
+        return self._traffic.of(identity.user_id, "guest" if identity.guest else identity.role)
 
     def _done(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")

@@ -12,6 +12,7 @@ from runnel.errors import Code, RunnelError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_TOO_MANY: Final = 429
 _SERVER_FAULT: Final = 500
 _REFUSED_KEY: Final = (401, 403)
 #: Bedrock's names for faults, lower case, whether they come as an answer or inside a stream.
@@ -55,9 +56,17 @@ _HUNG_UP: Final = (
 
 def translate(alias: str, error: Exception, *, begun: bool) -> RunnelError:
     """`begun`: after something of the answer had come."""
+    return _translated(f"The provider of {alias}", error, begun=begun)
+
+
+def translate_ping(error: Exception) -> RunnelError:
+    """The same of a ping, which is asked for more than one alias."""
+    return _translated("the provider", error, begun=False)
+
+
+def _translated(provider: str, error: Exception, *, begun: bool) -> RunnelError:
     if isinstance(error, RunnelError):
         return error
-    provider = f"The provider of {alias}"
     answered = _answered(error)
     if answered is not None:
         return _of_answer(provider, answered, begun=begun)
@@ -76,7 +85,7 @@ def _of_answer(provider: str, error: boto.ClientError, *, begun: bool) -> Runnel
     name = str(details.get("Error", {}).get("Code", "")).lower()
     status = details.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind = RunnelError if begun else NotTakenError
-    if name in _THROTTLED or status == 429:  # noqa: PLR2004 - the status itself says it best
+    if name in _THROTTLED or (status == _TOO_MANY and name not in _FAILED):
         return kind(Code.UPSTREAM_RATE_LIMITED, f"{provider} takes no more requests just now.")
     if name in _TIMED_OUT:
         return RunnelError(Code.UPSTREAM_TIMEOUT, f"{provider} did not answer in time.")
@@ -103,6 +112,9 @@ def _without_answer(provider: str, error: Exception, *, begun: bool) -> RunnelEr
         what, retryable = "needs AWS credentials, and the server has none that work", False
     elif isinstance(error, _UNREACHED):
         kind, what = NotTakenError, "cannot be reached"
+    elif type(error) is ConnectionError and not begun:
+        # LangChain's word for an answer without an end, here one without anything.
+        code, what = Code.UPSTREAM_INCOMPLETE, "sent an empty answer"
     elif isinstance(error, _HUNG_UP) and begun:
         code, what = Code.UPSTREAM_INCOMPLETE, "hung up in mid-answer"
     elif isinstance(error, _HUNG_UP):

@@ -26,14 +26,16 @@ def _message(turn: Turn) -> BaseMessage:
     content: Any = [_block(part) for part in turn.parts] or turn.text  # Any: LangChain's own form
     match turn.role:
         case "user":
-            return HumanMessage(content)
+            return HumanMessage(content, name=turn.name)
         case "system":
-            return SystemMessage(content)
+            return SystemMessage(content, name=turn.name)
         case "tool":
             return ToolMessage(content, tool_call_id=turn.tool_call_id or "")
         case "assistant":
             good, bad = _calls(turn.tool_calls)
-            return AIMessage(content, tool_calls=good, invalid_tool_calls=bad)
+            return AIMessage(
+                content, name=turn.name, tool_calls=good, invalid_tool_calls=bad
+            )
 
 
 def _block(part: str | Image) -> dict[str, Any]:

@@ -41,8 +41,8 @@ class Pieces:
     `thinks_aloud`: the provider may put its reasoning into the text, between tags before all else.
     """
 
-    def __init__(self, *, thinks_aloud: bool = False) -> None:
-        self._thinking = Thinking() if thinks_aloud else None
+    def __init__(self, *, thinks_aloud: bool = False, tag: str = "think") -> None:
+        self._thinking = Thinking(tag) if thinks_aloud else None
         self._calls: dict[int | str | None, int] = {}  # the provider's index → ours
 
     def piece(self, chunk: AIMessage) -> Piece:

@@ -5,20 +5,20 @@ very beginning is reasoning; later an answer may well speak of such tags.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 #: A step gives: what is shown, what is held back, and the next step (Any: it is of this type too).
 _Step = Callable[[str], tuple[str, str, Any]]
-_OPEN: Final = "<think>"
-_CLOSE: Final = "</think>"
 
 
 class Thinking:
     """Fed piece by piece. What might be half of a tag is held back."""
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str = "think") -> None:
+        self._open = f"<{tag}>"
+        self._close = f"</{tag}>"
         self._held = ""
-        self._step: _Step = _before
+        self._step: _Step = self._before
 
     def feed(self, text: str) -> str:
         """The text that is certain to be the answer's."""
@@ -26,29 +26,27 @@ class Thinking:
         while True:
             step = self._step
             shown, self._held, self._step = step(self._held)
-            if shown or self._step is step:
+            if shown or self._step == step:
                 return shown
 
     def flush(self) -> str:
         """What was held back, now that nothing more comes; unfinished reasoning is no text."""
         held, self._held = self._held, ""
-        return "" if self._step is _inside else held
+        return "" if self._step == self._inside else held
 
+    def _before(self, held: str) -> tuple[str, str, _Step]:
+        begin = held.lstrip()
+        if begin.startswith(self._open):
+            return "", begin[len(self._open) :], self._inside
+        if self._open.startswith(begin):  # an empty one too
+            return "", held, self._before
+        return held, "", _answer
 
-def _before(held: str) -> tuple[str, str, _Step]:
-    begin = held.lstrip()
-    if begin.startswith(_OPEN):
-        return "", begin[len(_OPEN) :], _inside
-    if _OPEN.startswith(begin):  # an empty one too
-        return "", held, _before
-    return held, "", _answer
-
-
-def _inside(held: str) -> tuple[str, str, _Step]:
-    _, found, rest = held.partition(_CLOSE)
-    if found:
-        return "", rest, _behind
-    return "", held[-(len(_CLOSE) - 1) :], _inside
+    def _inside(self, held: str) -> tuple[str, str, _Step]:
+        _, found, rest = held.partition(self._close)
+        if found:
+            return "", rest, _behind
+        return "", held[-(len(self._close) - 1) :], self._inside
 
 
 def _behind(held: str) -> tuple[str, str, _Step]:

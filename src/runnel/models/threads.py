@@ -23,7 +23,7 @@ class _Handover(Generic[T]):
         self._news = asyncio.Event()
         self._changed = threading.Condition()
         self._items: list[T] = []
-        self._finished = False
+        self.finished = False
         self._error: Exception | None = None
         self._closed = False
 
@@ -38,7 +38,7 @@ class _Handover(Generic[T]):
         except Exception as error:  # noqa: BLE001 - handed over as it is
             self._error = error
         finally:
-            self._finished = True
+            self.finished = True
             self._wake()
 
     def _put(self, item: T) -> bool:
@@ -58,7 +58,7 @@ class _Handover(Generic[T]):
     async def take(self) -> Sequence[T]:
         """All that is ready; waits if nothing is. Empty at the end. Raises what the thread did."""
         while True:
-            finished = self._finished  # before the items: what came until then is among them
+            finished = self.finished  # before the items: what came until then is among them
             with self._changed:
                 batch, self._items = self._items, []
                 self._changed.notify()
@@ -91,5 +91,5 @@ async def from_thread(
             yield batch
     finally:
         handover.close()
-        if not (running.cancel() or running.done()):
+        if not (running.cancel() or handover.finished):
             interrupt()

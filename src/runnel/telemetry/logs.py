@@ -85,14 +85,24 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
     )
 
 
-def _redactor(secrets: Iterable[str]) -> structlog.typing.Processor:
+def concealing(secrets: Iterable[str]) -> Callable[[str], str]:
+    """What takes these out of a text, and what looks like a token."""
     # The longest first, should one secret hold another.
     known = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
-    def clean(text: str, *, lines: bool) -> str:
+    def conceal(text: str) -> str:
         for secret in known:
             text = text.replace(secret, "[secret]")
-        text = _TOKENS.sub(lambda match: f"{match[1] or ''}[secret]", text)
+        return _TOKENS.sub(lambda match: f"{match[1] or ''}[secret]", text)
+
+    return conceal
+
+
+def _redactor(secrets: Iterable[str]) -> structlog.typing.Processor:
+    conceal = concealing(secrets)
+
+    def clean(text: str, *, lines: bool) -> str:
+        text = conceal(text)
         return text if lines else _CONTROLS.sub(_escape, text)
 
     def redact(_logger: object, _method: str, event: Event) -> Event:

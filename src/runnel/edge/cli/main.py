@@ -6,25 +6,27 @@ from typing import Annotated
 
 import typer
 
-from runnel.bootstrap import migrate_database, open_administration
-from runnel.edge.cli import users
-from runnel.edge.cli.serve import serve
-from runnel.edge.cli.setup import set_up
+from runnel.edge.cli.later import LaterGroup, add_later
 from runnel.errors import RunnelError, StartupError
 
 app = typer.Typer(
     name="runnel",
+    cls=LaterGroup,
     help="The self-hosted chat server for language models whose answers never break.",
+    epilog="Exit codes: 0, 1 failed, 2 bad usage or configuration."
+    " Complete commands, options and aliases with Tab: runnel --install-completion",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(serve)
-app.add_typer(users.app, name="users")
+add_later(app)
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
+    from runnel.bootstrap import migrate_database  # noqa: PLC0415 - help and completion stay quick
+    from runnel.edge.cli.setup import set_up  # noqa: PLC0415 - same
+
     asyncio.run(migrate_database(set_up()))
     typer.echo("The database is up to date.")
 
@@ -32,6 +34,9 @@ def migrate() -> None:
 @app.command()
 def token(username: Annotated[str, typer.Argument(help="whose token")]) -> None:
     """Print a bearer token of a user."""
+    from runnel.bootstrap import open_administration  # noqa: PLC0415 - as above
+    from runnel.edge.cli.setup import set_up  # noqa: PLC0415 - same
+
     settings = set_up()
 
     async def issue() -> str:

@@ -1,14 +1,23 @@
 """`/api/admin`: for whoever runs the server."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from runnel.chat.reports import Ends
 from runnel.edge.deps import SIGNED_IN, AppParts
 from runnel.edge.http.server import models_shown
-from runnel.edge.http.shapes import ReloadShape, shaped
+from runnel.edge.http.shapes import EndsShape, ReloadShape, SentShape, StatsShape, shaped
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import AdminRoute
 from runnel.errors import Code, RunnelError, StartupError
+from runnel.telemetry.traffic import Sent
+
+#: How far back ends are counted, and how many sessions and users are named.
+_ENDS_OF: Final = timedelta(hours=24)
+_MOST: Final = 50
 
 router = APIRouter(
     prefix="/api/admin", route_class=AdminRoute, tags=["admin"], dependencies=[*SIGNED_IN]
@@ -25,3 +34,42 @@ async def reload_models(parts: AppParts) -> Response:
         raise RunnelError(Code.INVALID_REQUEST, detail, field="models.json") from None
     shown: ReloadShape = {**models_shown(parts), "faults": [*faults]}
     return JsonResponse(shown)
+
+
+@router.get("/stats", response_class=Response, responses=shaped(StatsShape))
+async def stats(parts: AppParts) -> Response:
+    """Which sessions fail, over the last 24 hours, and to whom this instance sends how much."""
+    since = datetime.now(UTC) - _ENDS_OF
+    sent = parts.traffic.users(_MOST)
+    failing = await parts.reports.failing_sessions(since, _MOST)
+    ends = await parts.reports.ends(since)
+    named = {user_id for user_id, _ in sent} | {session.user_id for session in failing}
+    names = await parts.reports.usernames(named)
+    shown: StatsShape = {
+        "started_at": parts.started_at,
+        "ends_since": since,
+        "sessions": [
+            {
+                "session_id": session.session_id,
+                "user_id": session.user_id,
+                "username": names.get(session.user_id),
+                **_ends(session.ends),
+            }
+            for session in failing
+        ],
+        "users": [
+            {"user_id": user_id, "username": names.get(user_id), **_sent(of_user)}
+            for user_id, of_user in sent
+        ],
+        "total": {**_ends(ends), **_sent(parts.traffic.total())},
+    }
+    return JsonResponse(shown)
+
+
+def _ends(ends: Ends) -> EndsShape:
+    rate = ends.failed / ends.generations if ends.generations else 0.0
+    return {"generations": ends.generations, "failed": ends.failed, "error_rate": round(rate, 4)}
+
+
+def _sent(sent: Sent) -> SentShape:
+    return {"bytes_last_minute": sent.last_minute, "bytes_total": sent.ever}

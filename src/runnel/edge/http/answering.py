@@ -1,7 +1,7 @@
 """Delivers the answer to a question: as a stream, whole as JSON, or by an address to read it at."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import Request
 from starlette.responses import Response
@@ -11,19 +11,23 @@ from runnel.chat.entities import Ask, Generation, Status
 from runnel.chat.following import Follower
 from runnel.edge.answer_headers import add_headers
 from runnel.edge.dialects.members import usage_members
-from runnel.edge.dialects.sse import Format, SseDialect
+from runnel.edge.dialects.sse import Format
 from runnel.edge.http.following import held, leaving_with
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
-from runnel.edge.http.streaming import AnswerStream
+from runnel.edge.http.streaming import AnswerStream, Write
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
 from runnel.edge.paths import generation_path
 from runnel.edge.route import sign_in
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Failed, Position, Reset, Start
+from runnel.events import Batch, Failed, Position, Reset, Start, ToolCall
 
 #: nginx's word for a client that has gone; nobody gets it, but the log and the metrics tell.
 _CLIENT_LEFT = 499
+
+Beside = ToolCall | Reset
+#: Shows a whole answer, given its row, and what was told besides the text.
+Show = Callable[[Generation, Sequence[Beside]], object]
 
 
 async def ask(request: Request, question: Ask) -> Generation:
@@ -45,16 +49,21 @@ async def stream(
     request: Request,
     caller: Identity,
     generation: Generation,
-    dialect: SseDialect,
-    after: Position | None,
+    write: Write,
+    *,
+    after: Position | None = None,
+    only_reader: bool = False,
 ) -> Response:
     """The answer as a stream. A fault known before the first token is raised instead.
 
-    204 if the client has read it to its end before.
+    204 if the client has read it to its end before. `only_reader`: nobody else can read it, so
+    that it is aborted as soon as the reading ends, whoever ends it.
     """
     parts = parts_of(request)
     follower = await parts.chat.follow(generation, after)
     with held(parts, caller, follower) as stack:
+        if only_reader:
+            stack.callback(parts.chat.abandon, generation)
         if follower.finished:
             return Response(status_code=204)
         async with leaving_with(request, follower):
@@ -63,18 +72,27 @@ async def stream(
             return Response(status_code=_CLIENT_LEFT)
         if after is None and _failed_at_once(first):
             raise _failure(await parts.chat.generation(caller.user_id, generation.id))
-        return AnswerStream(first, follower, dialect, parts.settings, stack.pop_all())
+        frames = write(first, follower)
+        return AnswerStream(frames, follower, parts.settings, stack.pop_all())
     raise AssertionError  # ExitStack swallows nothing
 
 
-async def whole(request: Request, caller: Identity, generation: Generation) -> Response:
-    """The answer as one JSON object, when it has ended."""
+async def whole(
+    request: Request,
+    caller: Identity,
+    generation: Generation,
+    show: Show | None = None,
+    *,
+    only_reader: bool = False,
+) -> Response:
+    """The answer as one JSON object, when it has ended. `only_reader`: as of a stream."""
     parts = parts_of(request)
     follower = await parts.chat.follow(generation)
-    with held(parts, caller, follower):
+    with held(parts, caller, follower, kind="whole") as stack:
+        if only_reader:
+            stack.callback(parts.chat.abandon, generation)
         async with leaving_with(request, follower):
-            while await follower.next():
-                pass
+            beside = await _beside_the_text(follower)
         client_left = follower.left
     if client_left:
         return Response(status_code=_CLIENT_LEFT)
@@ -88,7 +106,7 @@ async def whole(request: Request, caller: Identity, generation: Generation) -> R
         )
     if ended.failure is not None:
         raise _failure(ended)
-    return JsonResponse(_answer(ended))
+    return JsonResponse(show(ended, beside) if show else _answer(ended))
 
 
 def accepted(request: Request, caller: Identity, generation: Generation, form: Format) -> Response:
@@ -106,6 +124,19 @@ def accepted(request: Request, caller: Identity, generation: Generation, form: F
         "ticket": ticket,
     }
     return JsonResponse(shown, 202)
+
+
+async def _beside_the_text(follower: Follower) -> list[Beside]:
+    """What an answer tells that its row does not keep, from the last `reset` on, to its end."""
+    kept: list[Beside] = []
+    while batches := await follower.next():
+        for batch in batches:
+            for event in batch.events:
+                if isinstance(event, Reset):
+                    kept = [event]
+                elif isinstance(event, ToolCall):
+                    kept.append(event)
+    return kept
 
 
 async def _first_batches(follower: Follower, seconds: float) -> list[Batch]:

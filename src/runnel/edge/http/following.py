@@ -9,11 +9,20 @@ from starlette.requests import Request
 from runnel.accounts.entities import Identity
 from runnel.chat.following import Follower
 from runnel.edge.parts import Parts
+from runnel.telemetry.metrics import Connection
 
 
-def held(parts: Parts, caller: Identity, follower: Follower, *, linger: float = 0.0) -> ExitStack:
+def held(
+    parts: Parts,
+    caller: Identity,
+    follower: Follower,
+    *,
+    linger: float = 0.0,
+    kind: Connection = "stream",
+) -> ExitStack:
     """Detaches at its end; until then the reading ends as soon as the caller may not read."""
     stack = ExitStack()
+    stack.enter_context(parts.metrics.connected(kind))
     stack.callback(follower.leave, linger_seconds=linger)
     stack.enter_context(parts.watch.holding(caller, follower.close))
     return stack

@@ -13,6 +13,7 @@ from runnel.edge.dialects.sse import dialect_of
 from runnel.edge.http import answering
 from runnel.edge.http.asking import AskBody
 from runnel.edge.http.shapes import READ_TO_THE_END, STREAM, AcceptedShape, AnswerShape, shaped
+from runnel.edge.http.streaming import writing
 from runnel.edge.positions import position_of
 from runnel.edge.route import AskRoute
 from runnel.errors import Code, RunnelError
@@ -102,5 +103,7 @@ async def _answered(
         return answering.accepted(request, caller, generation, body.format)
     if streams:
         dialect = dialect_of(body.format, ids=ask.key is not None)
-        return await answering.stream(request, caller, generation, dialect, again.after)
+        return await answering.stream(
+            request, caller, generation, writing(dialect), after=again.after
+        )
     return await answering.whole(request, caller, generation)

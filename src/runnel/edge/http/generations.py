@@ -19,7 +19,7 @@ from runnel.edge.http.shapes import (
     PollShape,
     shaped,
 )
-from runnel.edge.http.streaming import AnswerStream
+from runnel.edge.http.streaming import AnswerStream, writing
 from runnel.edge.json import JsonResponse
 from runnel.edge.positions import position_of
 from runnel.edge.route import TicketRoute, UserRoute
@@ -118,8 +118,8 @@ async def follow_generation(
     with held(parts, caller, follower) as stack:
         if follower.finished:
             return Response(status_code=204)
-        dialect = dialect_of(form, ids=True)
-        return AnswerStream((), follower, dialect, parts.settings, stack.pop_all())
+        frames = writing(dialect_of(form, ids=True))((), follower)
+        return AnswerStream(frames, follower, parts.settings, stack.pop_all())
     raise AssertionError  # ExitStack swallows nothing
 
 

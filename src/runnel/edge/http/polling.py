@@ -23,7 +23,7 @@ async def poll(
 ) -> Response:
     """What there is behind the cursor, a page at most; waits so long if there is nothing yet."""
     linger = POLL_LINGER_SECONDS
-    with held(parts_of(request), caller, follower, linger=linger):
+    with held(parts_of(request), caller, follower, linger=linger, kind="poll"):
         try:
             async with (
                 leaving_with(request, follower, linger=linger),

@@ -147,6 +147,71 @@ class ReloadShape(ModelsShape):
     faults: list[str]
 
 
+class SpentShape(TypedDict):
+    """`cost` is null where no model has a price, and else in what prices are in."""
+
+    generations: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cost: float | None
+
+
+class DayUsageShape(SpentShape):
+    """`date` is a day in UTC, `model` an alias."""
+
+    date: str
+    model: str
+    provider: str
+
+
+class UsageOfDaysShape(TypedDict):
+    usage: list[DayUsageShape]
+    next_cursor: str | None
+    total: SpentShape
+
+
+class EndsShape(TypedDict):
+    """Generations that ended; `failed` are those that failed or were interrupted."""
+
+    generations: int
+    failed: int
+    error_rate: float
+
+
+class SessionEndsShape(EndsShape):
+    session_id: str
+    user_id: str
+    username: str | None
+
+
+class SentShape(TypedDict):
+    """Bytes of answers' bodies: in the last 60 seconds, and since the instance started."""
+
+    bytes_last_minute: int
+    bytes_total: int
+
+
+class UserSentShape(SentShape):
+    user_id: str
+    username: str | None
+
+
+class StatsTotalShape(EndsShape, SentShape): ...
+
+
+class StatsShape(TypedDict):
+    """`sessions`: those with failures since `ends_since`, most failures first. `users`: those to
+    whom this instance, which runs since `started_at`, has sent most. Each list has 50 at most.
+    """
+
+    started_at: datetime
+    ends_since: datetime
+    sessions: list[SessionEndsShape]
+    users: list[UserSentShape]
+    total: StatsTotalShape
+
+
 class HealthShape(TypedDict):
     status: Literal["ok"]
 

@@ -1,6 +1,6 @@
 """One answer as a stream of server-sent events."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack
 
 import structlog
@@ -17,47 +17,50 @@ from runnel.settings import Settings
 _log = structlog.stdlib.get_logger()
 
 
+#: Writes an answer: first the batches that were read already, then what a follower gives.
+Write = Callable[[Sequence[Batch], Follower], AsyncGenerator[bytes]]
+
+
+def writing(dialect: SseDialect) -> Write:
+    """Each event as the dialect has it, to the end that the follower comes to."""
+
+    async def write(first: Sequence[Batch], follower: Follower) -> AsyncGenerator[bytes]:
+        frames = retry_line() + encode(dialect, first)
+        del first
+        while True:
+            yield frames
+            # A reader that waits holds nothing of what it was given: that may be a whole answer.
+            del frames
+            if follower.finished:
+                return
+            batches = await follower.next()
+            if not batches:
+                return  # closed by us: without an end, so that the client attaches again
+            frames = encode(dialect, batches)
+            del batches
+
+    return write
+
+
 class AnswerStream(EventSourceResponse):
-    """Begins with the batches that were read already. Closing it, however it comes, only detaches.
+    """Sends what is written of a follower. Closing it, however it comes, only detaches.
 
     `held` is given back at the end.
     """
 
     def __init__(
-        self,
-        first: Sequence[Batch],
-        follower: Follower,
-        dialect: SseDialect,
-        settings: Settings,
-        held: ExitStack,
+        self, frames: AsyncGenerator[bytes], follower: Follower, settings: Settings, held: ExitStack
     ) -> None:
-        self._first = first
         self._follower = follower
-        self._dialect = dialect
         self._held = held
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
-            self._frames(),
+            frames,
             ping=settings.heartbeat_seconds,
             ping_message_factory=_heartbeat,
             send_timeout=settings.send_timeout_seconds,
             sep="\n",
             headers={"Cache-Control": "no-cache, no-transform"},
         )
-
-    async def _frames(self) -> AsyncGenerator[bytes]:
-        frames = retry_line() + encode(self._dialect, self._first)
-        self._first = ()
-        while True:
-            yield frames
-            # A reader that waits holds nothing of what it was given: that may be a whole answer.
-            del frames
-            if self._follower.finished:
-                return
-            batches = await self._follower.next()
-            if not batches:
-                return  # closed by us: without an end, so that the client attaches again
-            frames = encode(self._dialect, batches)
-            del batches
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
