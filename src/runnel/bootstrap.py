@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from runnel import __version__
 from runnel.accounts.administration import Administration
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords, weakness
@@ -18,19 +16,18 @@ from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
-from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
-from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
-from runnel.chat.service import AskRules, ChatService
+from runnel.chat.service import ChatService
+from runnel.configs import bounds_of, catalog_config, reveal, rules_of, secrets_of, telemetry_config
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
 from runnel.errors import RunnelError, StartupError
-from runnel.models.building import Builder, CatalogConfig
+from runnel.models.building import Builder
 from runnel.models.catalog import ModelCatalog, strict
-from runnel.settings import Settings, environment_value
+from runnel.settings import Settings
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
@@ -40,7 +37,7 @@ from runnel.store.migrate import migrate
 from runnel.store.usage import SqlReports
 from runnel.streamlog.memory import MemoryLog
 from runnel.telemetry import logs
-from runnel.telemetry.opening import Telemetry, TelemetryConfig, open_telemetry
+from runnel.telemetry.opening import Telemetry, open_telemetry
 
 _log = structlog.stdlib.get_logger()
 #: How long closing what a disabled user reads waits for its answers to end, twice at most.
@@ -77,10 +74,10 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         stack.callback(lock.release)
         await migrate(database)
         _judge_admin_password(settings)
-        telemetry = await stack.enter_async_context(open_telemetry(_telemetry_config(settings)))
+        telemetry = await stack.enter_async_context(open_telemetry(telemetry_config(settings)))
         who = await stack.enter_async_context(_accounts(settings, database))
         password = await who.administration.ensure_admin(
-            settings.admin_username, _reveal(settings.admin_password)
+            settings.admin_username, reveal(settings.admin_password)
         )
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
         reports = SqlReports(database)
@@ -109,7 +106,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             log=log,
             running=running,
             followers=followers,
-            rules=_rules(settings),
+            rules=rules_of(settings),
             bounds=bounds_of(settings),
             observer=observers,
         )
@@ -174,7 +171,7 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
 async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
     """The models alone, read from their file; no provider is asked. Raises StartupError."""
     catalog = ModelCatalog(
-        Builder(_catalog_config(settings)), ping_seconds=settings.startup_check_seconds
+        Builder(catalog_config(settings)), ping_seconds=settings.startup_check_seconds
     )
     try:
         await catalog.load()
@@ -203,13 +200,8 @@ def configure_logs(settings: Settings) -> None:
     logs.configure(
         level=settings.log_level,
         as_json=settings.environment == "production",
-        secrets=_secrets(settings),
+        secrets=secrets_of(settings),
     )
-
-
-def _secrets(settings: Settings) -> list[str]:
-    values = [value for _, value in settings if value is not None]
-    return [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
 
 
 @asynccontextmanager
@@ -285,7 +277,7 @@ async def _background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]
 
 
 def _judge_admin_password(settings: Settings) -> None:
-    password = _reveal(settings.admin_password)
+    password = reveal(settings.admin_password)
     fault = None if password is None else weakness(settings.admin_username, password)
     if fault is None:
         return
@@ -298,63 +290,3 @@ def _jwt_secret(settings: Settings) -> str:
     if settings.jwt_secret is not None:
         return settings.jwt_secret.get_secret_value()
     return kept_secret(settings.data_dir / "jwt_secret")
-
-
-def _reveal(secret: Any) -> str | None:
-    return None if secret is None else secret.get_secret_value()
-
-
-def _catalog_config(settings: Settings) -> CatalogConfig:
-    return CatalogConfig(
-        models_file=settings.models_file,
-        default_model=settings.default_model,
-        system_prompt=settings.system_prompt,
-        temperature=settings.temperature,
-        context_tokens=settings.history_max_tokens,
-        openai_api_key=_reveal(settings.openai_api_key),
-        openai_base_url=settings.openai_base_url,
-        openai_model=settings.model_name,
-        bedrock_model=settings.bedrock_model_id,
-        bedrock_endpoint_url=settings.bedrock_endpoint_url,
-        bedrock_max_streams=settings.bedrock_max_streams,
-        aws_region=settings.aws_region,
-        aws_profile=settings.aws_profile,
-        demo_tokens_per_second=settings.demo_tokens_per_second,
-        environment=environment_value,
-    )
-
-
-def _telemetry_config(settings: Settings) -> TelemetryConfig:
-    return TelemetryConfig(
-        version=__version__,
-        started_at=now(),
-        checkout=Path(__file__).parents[2],
-        runs_dir=settings.runs_dir,
-        run_log_max_bytes=settings.run_log_max_bytes,
-        run_log_files=settings.run_log_files,
-        run_log_queue_lines=settings.run_log_queue_lines,
-        log_messages=settings.log_messages,
-        tracing=settings.tracing,
-        settings=dict(settings),
-        secrets=_secrets(settings),
-    )
-
-
-def _rules(settings: Settings) -> AskRules:
-    return AskRules(
-        max_message_length=settings.max_message_length,
-        abort_wait_seconds=settings.abort_wait_seconds,
-    )
-
-
-def bounds_of(settings: Settings) -> Bounds:
-    """How long and how large one answer may grow."""
-    return Bounds(
-        first_token_seconds=settings.first_token_timeout_seconds,
-        idle_seconds=settings.idle_timeout_seconds,
-        total_seconds=settings.generation_timeout_seconds,
-        store_retry_seconds=settings.store_retry_seconds,
-        max_bytes=settings.generation_max_bytes,
-        max_events=settings.generation_max_events,
-        retries=Retries(settings.upstream_retries, settings.upstream_retry_seconds),
-    )

@@ -11,8 +11,8 @@ import structlog
 
 from runnel.chat.attempt import Attempt, Bounds, Question
 from runnel.chat.entities import ModelName
-from runnel.chat.ports import Model, NotTakenError
-from runnel.chat.retrying import worth_another
+from runnel.chat.ports import Model
+from runnel.chat.rounds import ask_around
 from runnel.chat.terms import together
 from runnel.errors import Code, RunnelError
 from runnel.events import FinishReason, Token, Usage
@@ -57,7 +57,7 @@ class Asking:
         watching = asyncio.create_task(self._watch())
         try:
             async with asyncio.timeout(self._bounds.total_seconds):
-                return await self._ask_again_and_again()
+                return await self._ask_around()
         except TimeoutError:
             raise RunnelError(
                 Code.UPSTREAM_TIMEOUT, "The answer took longer than is allowed."
@@ -75,35 +75,19 @@ class Asking:
             if silence is not None:
                 attempt.lose_patience(silence)
 
-    async def _ask_again_and_again(self) -> Answer:
-        rounds = 0
-        while True:
-            try:
-                return await self._ask_in_turn()
-            except NotTakenError as error:
-                rounds += 1
-                elapsed = time.monotonic() - self._began
-                pause = self._bounds.retries.pause(
-                    rounds, elapsed=elapsed, retry_after=error.retry_after
-                )
-                if pause is None or self._first_token_ms is not None:
-                    raise
-            await asyncio.sleep(pause)
+    async def _ask_around(self) -> Answer:
+        return await ask_around(
+            self._question.models,
+            self._ask,
+            retries=self._bounds.retries,
+            may_pass_on=self._may_pass_on,
+            may_retry=lambda: self._first_token_ms is None,
+            told=_Logged(),
+        )
 
-    async def _ask_in_turn(self) -> Answer:
-        *others, last = self._question.models
-        for model in others:
-            try:
-                return await self._ask(model)
-            except RunnelError as error:
-                if not self._may_pass_on(error):
-                    raise
-                _log.warning("answer.passed_on", model=model.alias, code=error.code.value)
-        return await self._ask(last)
-
-    def _may_pass_on(self, error: RunnelError) -> bool:
+    def _may_pass_on(self) -> bool:
         restarts = self._show is None and self._question.models[0].terms.restarts
-        return worth_another(error) and (restarts or self._first_token_ms is None)
+        return restarts or self._first_token_ms is None
 
     async def _ask(self, model: Model) -> Answer:
         attempt = self._attempt = Attempt(self._question, model, self._bounds)
@@ -154,3 +138,13 @@ class Asking:
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._began) * 1000)
+
+
+class _Logged:
+    """Implements chat.rounds.Told."""
+
+    def retried(self, code: Code) -> None:
+        _log.info("answer.retried", code=code.value)
+
+    def passed_on(self, model: str, code: Code) -> None:
+        _log.warning("answer.passed_on", model=model, code=code.value)

@@ -17,13 +17,12 @@ from runnel.chat.outcomes import Outcome, aborted, completed, failed
 from runnel.chat.ports import (
     Checkpoint,
     Model,
-    NotTakenError,
     Observer,
     StaleFence,
     Store,
     StreamLog,
 )
-from runnel.chat.retrying import worth_another
+from runnel.chat.rounds import ask_around
 from runnel.chat.terms import together
 from runnel.errors import Code, RunnelError
 from runnel.events import Event, Position, Reset, Token, Usage
@@ -132,7 +131,7 @@ class Producer:
             await self._begin_epoch(self.generation.start())
             async with asyncio.timeout(None) as self._interruptible:
                 if self._stopped is None:
-                    return await self._ask_again_and_again()
+                    return await self._ask_around()
         except StaleFence:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model does, its answer ends
@@ -152,47 +151,20 @@ class Producer:
         if epoch.abort_requested:
             self.stop(aborted("user"))
 
-    async def _ask_again_and_again(self) -> Outcome:
-        """Asks them all again, for a moment, where none took the question."""
-        rounds = 0
-        while True:
-            try:
-                return await self._ask_in_turn()
-            except NotTakenError as error:
-                rounds += 1
-                elapsed = time.monotonic() - self._began
-                pause = self._bounds.retries.pause(
-                    rounds, elapsed=elapsed, retry_after=error.retry_after
-                )
-                if pause is None or self._first_token_ms is not None:
-                    raise
-                self._observer.retried(error.code)
-            await asyncio.sleep(pause)
+    async def _ask_around(self) -> Outcome:
+        return await ask_around(
+            self._question.models,
+            self._ask,
+            retries=self._bounds.retries,
+            may_pass_on=self._may_pass_on,
+            may_retry=lambda: not self._written,
+            told=self._observer,
+        )
 
-    async def _ask_in_turn(self) -> Outcome:
-        """Asks the model, and where it may, those that stand in for it."""
-        *others, last = self._question.models
-        for model in others:
-            if model.places.full:
-                self._observer.passed_on(model.alias, Code.OVERLOADED)
-                continue
-            try:
-                return await self._ask(model)
-            except RunnelError as error:
-                if self._stopped or self._whole() or not self._may_pass_on(error):
-                    raise
-                self._observer.passed_on(model.alias, error.code)
-                _log.warning(
-                    "generation.passed_on",
-                    generation_id=self.generation.id,
-                    model=model.alias,
-                    code=error.code.value,
-                )
-        return await self._ask(last)
-
-    def _may_pass_on(self, error: RunnelError) -> bool:
-        restarts = self._question.models[0].terms.restarts
-        return worth_another(error) and (restarts or not self._written)
+    def _may_pass_on(self) -> bool:
+        if self._stopped is not None or self._whole() is not None:
+            return False
+        return self._question.models[0].terms.restarts or not self._written
 
     async def _ask(self, model: Model) -> Outcome:
         self._begin_attempt(model)

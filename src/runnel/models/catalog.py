@@ -63,6 +63,11 @@ class ModelCatalog:
         model = self._aliases.models.get(alias)
         return usage if model is None else model.terms.priced(usage)
 
+    def why_not(self, alias: str) -> str | None:
+        """Why an alias cannot be asked now; None if it can."""
+        error = self._aliases.missing.get(alias) or self._down.get(alias)
+        return error and error.message
+
     def faults(self) -> Sequence[str]:
         """One line for each alias that cannot be asked."""
         return [

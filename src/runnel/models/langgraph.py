@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -129,7 +130,7 @@ def _says_why(chunk: AIMessageChunk) -> bool:
 
 def _translate(alias: str, error: Exception, *, begun: bool) -> RunnelError:
     """A provider's fault inside a graph is a provider's fault; the rest is the graph's own."""
-    packages = {type(each).__module__.partition(".")[0] for each in _chain(error)}
+    packages = {name.partition(".")[0] for each in _chain(error) for name in _modules(each)}
     if "openai" in packages:
         from runnel.models import openai  # noqa: PLC0415 - only where a graph has loaded it anyway
 
@@ -147,3 +148,10 @@ def _chain(error: BaseException | None) -> Generator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def _modules(error: BaseException) -> Generator[str]:
+    """Where the error is from: its class, and whose code it passed. Clients let others' through."""
+    yield type(error).__module__
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        yield frame.f_globals.get("__name__", "")

@@ -33,9 +33,7 @@ def _message(turn: Turn) -> BaseMessage:
             return ToolMessage(content, tool_call_id=turn.tool_call_id or "")
         case "assistant":
             good, bad = _calls(turn.tool_calls)
-            return AIMessage(
-                content, name=turn.name, tool_calls=good, invalid_tool_calls=bad
-            )
+            return AIMessage(content, name=turn.name, tool_calls=good, invalid_tool_calls=bad)
 
 
 def _block(part: str | Image) -> dict[str, Any]:

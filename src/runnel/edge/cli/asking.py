@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from runnel.bootstrap import bounds_of, open_models
+from runnel.bootstrap import open_models
 from runnel.chat.attempt import Question
 from runnel.chat.direct import Asking
 from runnel.chat.entities import Ask, Params
@@ -17,6 +17,7 @@ from runnel.chat.prompt import Prompt, fit
 from runnel.chat.service import able
 from runnel.chat.terms import Terms
 from runnel.chat.text import clean
+from runnel.configs import bounds_of
 from runnel.edge.cli.showing import Screen, print_json
 from runnel.errors import RunnelError, StartupError
 from runnel.settings import Settings

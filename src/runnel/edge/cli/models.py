@@ -44,13 +44,10 @@ async def _listing(*, ask: bool) -> _Listing:
     async with open_models(set_up_quietly()) as catalog:
         if ask:
             await catalog.check()
-        return _Listing(catalog.default, catalog.listed(), _by_alias(catalog.faults()))
-
-
-def _by_alias(faults: Iterable[str]) -> dict[str, str]:
-    # Each line begins with its alias, which holds no space, and mostly a colon.
-    words = (fault.partition(" ") for fault in faults)
-    return {alias.removesuffix(":"): reason for alias, _, reason in words}
+        listed = catalog.listed()
+        reasons = {model.alias: catalog.why_not(model.alias) for model in listed}
+        known = {alias: reason for alias, reason in reasons.items() if reason is not None}
+        return _Listing(catalog.default, listed, known)
 
 
 def _print_json(listing: _Listing) -> None:

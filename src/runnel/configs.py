@@ -1,0 +1,80 @@
+"""The settings as each part takes them: none of them knows the settings themselves."""
+
+from pathlib import Path
+from typing import Any
+
+from runnel import __version__
+from runnel.chat.attempt import Bounds
+from runnel.chat.retrying import Retries
+from runnel.chat.service import AskRules
+from runnel.models.building import CatalogConfig
+from runnel.settings import Settings, environment_value
+from runnel.store.ids import now
+from runnel.telemetry.opening import TelemetryConfig
+
+
+def reveal(secret: Any) -> str | None:
+    """What a secret setting is, if it is set."""
+    return None if secret is None else secret.get_secret_value()
+
+
+def catalog_config(settings: Settings) -> CatalogConfig:
+    return CatalogConfig(
+        models_file=settings.models_file,
+        default_model=settings.default_model,
+        system_prompt=settings.system_prompt,
+        temperature=settings.temperature,
+        context_tokens=settings.history_max_tokens,
+        openai_api_key=reveal(settings.openai_api_key),
+        openai_base_url=settings.openai_base_url,
+        openai_model=settings.model_name,
+        bedrock_model=settings.bedrock_model_id,
+        bedrock_endpoint_url=settings.bedrock_endpoint_url,
+        bedrock_max_streams=settings.bedrock_max_streams,
+        aws_region=settings.aws_region,
+        aws_profile=settings.aws_profile,
+        demo_tokens_per_second=settings.demo_tokens_per_second,
+        environment=environment_value,
+    )
+
+
+def telemetry_config(settings: Settings) -> TelemetryConfig:
+    return TelemetryConfig(
+        version=__version__,
+        started_at=now(),
+        checkout=Path(__file__).parents[2],
+        runs_dir=settings.runs_dir,
+        run_log_max_bytes=settings.run_log_max_bytes,
+        run_log_files=settings.run_log_files,
+        run_log_queue_lines=settings.run_log_queue_lines,
+        log_messages=settings.log_messages,
+        tracing=settings.tracing,
+        settings=dict(settings),
+        secrets=secrets_of(settings),
+    )
+
+
+def rules_of(settings: Settings) -> AskRules:
+    return AskRules(
+        max_message_length=settings.max_message_length,
+        abort_wait_seconds=settings.abort_wait_seconds,
+    )
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """How long and how large one answer may grow."""
+    return Bounds(
+        first_token_seconds=settings.first_token_timeout_seconds,
+        idle_seconds=settings.idle_timeout_seconds,
+        total_seconds=settings.generation_timeout_seconds,
+        store_retry_seconds=settings.store_retry_seconds,
+        max_bytes=settings.generation_max_bytes,
+        max_events=settings.generation_max_events,
+        retries=Retries(settings.upstream_retries, settings.upstream_retry_seconds),
+    )
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Values that must never be written anywhere."""
+    values = [value for _, value in settings if value is not None]
+    return [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
