@@ -52,7 +52,7 @@ def test_every_fault_is_a_line_and_the_exit_code_2(
     done = here("check", WRONG_KEY="sk-wrong", STARTUP_CHECK=startup_check)
     assert (done.returncode, done.stdout) == (2, "well: ok\n")
     assert done.stderr.splitlines() == [
-        "runnel: keyless needs the environment variable LOCAL_KEY, which is empty.",
+        "runnel: keyless: needs the environment variable LOCAL_KEY, which is empty",
         "runnel: wrong: the provider refused the API key (HTTP 401)",
         f"runnel: away: the provider cannot be reached at {refused}/models (ConnectError)",
     ]

@@ -10,7 +10,7 @@ from commands import Here, ListingProvider, alias_of, on_terminal, write_models
 
 from provider import Answer
 
-KEYLESS = "needs the environment variable LOCAL_KEY, which is empty."
+KEYLESS = "needs the environment variable LOCAL_KEY, which is empty"
 REFUSED = "the provider refused the API key (HTTP 401)"
 
 

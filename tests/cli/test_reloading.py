@@ -133,7 +133,7 @@ def test_an_admin_reads_the_file_anew_and_is_told_what_cannot_be_asked(
             {"alias": "b", "model": "other", **shown},
             {"alias": "keyless", "model": "test", **shown, "available": False},
         ],
-        "faults": ["keyless needs the environment variable LOCAL_KEY, which is empty."],
+        "faults": ["keyless: needs the environment variable LOCAL_KEY, which is empty"],
     }
     asked = {"message": "?", "model": "keyless"}
     assert httpx.post(f"{server.url}/chat", json=asked, headers=boss).json()["model"] == "b"

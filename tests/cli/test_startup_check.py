@@ -49,7 +49,7 @@ def test_strict_ends_with_a_line_a_fault_before_the_port_is_opened(
     assert refuses(port)
     lines = [line for line in faults.decode().splitlines() if line.startswith("runnel: ")]
     assert lines == [
-        "runnel: keyless needs the environment variable LOCAL_KEY, which is empty.",
+        "runnel: keyless: needs the environment variable LOCAL_KEY, which is empty",
         "runnel: hangs: the provider did not answer within 1 s",
         f"runnel: away: the provider cannot be reached at {refused}/models (ConnectError)",
     ]

@@ -140,7 +140,7 @@ async def test_providers_known_by_name_need_only_their_key(
 ) -> None:
     file = aliases(a={"provider": provider, "model": "m"})
     assert only(await load(file, env={variable: "k"})).ping.key == (url, "k")
-    with pytest.raises(RunnelError, match=f"a needs the environment variable {variable}"):
+    with pytest.raises(RunnelError, match=f"a: needs the environment variable {variable}"):
         (await load(file)).candidates("a")
 
 

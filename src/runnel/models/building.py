@@ -11,7 +11,7 @@ from runnel.chat.entities import Params
 from runnel.chat.places import Places
 from runnel.chat.ports import ListedModel
 from runnel.chat.terms import Price, Terms
-from runnel.errors import Code, RunnelError, StartupError
+from runnel.errors import StartupError
 from runnel.models import builtin, file
 from runnel.models.file import (
     AliasConfig,
@@ -60,9 +60,13 @@ class Aliases:
 
     listed: Mapping[str, ListedModel] = field(default_factory=dict[str, ListedModel])
     models: Mapping[str, LangChainModel] = field(default_factory=dict[str, LangChainModel])
-    missing: Mapping[str, RunnelError] = field(default_factory=dict[str, RunnelError])
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     default: str | None = None
+
+
+class _Missing(Exception):  # noqa: N818 - a state of the environment, not a fault
+    """Something that an alias needs is not there; the text says what."""
 
 
 class Builder:
@@ -81,14 +85,14 @@ class Builder:
         entries = self._with_environment(given)
         faults = list(_wrong_fallbacks(entries))
         models: dict[str, LangChainModel] = {}
-        missing: dict[str, RunnelError] = {}
+        missing: dict[str, str] = {}
         for alias, entry in entries.items():
             try:
                 models[alias] = self._model(alias, entry)
             except StartupError as error:
                 faults += str(error).splitlines()
-            except RunnelError as error:
-                missing[alias] = error
+            except _Missing as error:
+                missing[alias] = str(error)
         if faults:
             raise StartupError("\n".join(f"{config.models_file}: {fault}" for fault in faults))
         return Aliases(
@@ -145,7 +149,7 @@ class Builder:
         ready = self._entry(alias, entry, openai.TAKES)
         preset, variable = openai.PRESETS.get(entry.provider, (None, None))
         base_url = entry.base_url or preset
-        api_key = self._key(alias, entry, entry.api_key_env or variable)
+        api_key = self._key(entry, entry.api_key_env or variable)
         return self._openai.build(ready, api_key=api_key, base_url=base_url)
 
     def _bedrock_model(self, alias: str, entry: BedrockAlias) -> LangChainModel:
@@ -162,8 +166,8 @@ class Builder:
         profile = entry.profile or config.aws_profile
         return self._bedrock.build(ready, region=entry.region, profile=profile)
 
-    def _key(self, alias: str, entry: OpenAIAlias, variable: str | None) -> str | None:
-        """The key to send. Raises RunnelError `model_unavailable` if it is needed and not set."""
+    def _key(self, entry: OpenAIAlias, variable: str | None) -> str | None:
+        """The key to send. Raises _Missing if it is needed and not set."""
         config = self._config
         if variable is None and entry.base_url is not None:
             # The key goes to OpenAI or to OPENAI_BASE_URL, and to no other host.
@@ -171,11 +175,7 @@ class Builder:
         name = variable or "OPENAI_API_KEY"
         key = config.openai_api_key if variable is None else config.environment(name)
         if key is None:
-            raise RunnelError(
-                Code.MODEL_UNAVAILABLE,
-                f"{alias} needs the environment variable {name}, which is empty.",
-                retryable=False,
-            )
+            raise _Missing(f"needs the environment variable {name}, which is empty")
         return key
 
     def _entry(self, alias: str, entry: AliasConfig, takes: frozenset[str]) -> Entry:

@@ -28,7 +28,7 @@ class ModelCatalog:
         self._ping_seconds = ping_seconds
         self._changing = asyncio.Lock()
         self._aliases = Aliases()
-        self._down: Mapping[str, RunnelError] = {}
+        self._down: Mapping[str, str] = {}  # and why
 
     @property
     def default(self) -> str | None:
@@ -65,15 +65,12 @@ class ModelCatalog:
 
     def why_not(self, alias: str) -> str | None:
         """Why an alias cannot be asked now; None if it can."""
-        error = self._aliases.missing.get(alias) or self._down.get(alias)
-        return error and error.message
+        return self._aliases.missing.get(alias) or self._down.get(alias)
 
     def faults(self) -> Sequence[str]:
         """One line for each alias that cannot be asked."""
-        return [
-            *(str(error) for error in self._aliases.missing.values()),
-            *(str(error) for error in self._down.values()),
-        ]
+        reasons = {**self._aliases.missing, **self._down}
+        return [f"{alias}: {why}" for alias, why in reasons.items()]
 
     async def load(self) -> None:
         """Reads models.json anew; what is being answered goes on as it began.
@@ -113,16 +110,16 @@ class ModelCatalog:
         """Closes the connections to providers."""
         await self._builder.close()
 
-    async def _asked_all(self, models: Mapping[str, LangChainModel]) -> dict[str, RunnelError]:
+    async def _asked_all(self, models: Mapping[str, LangChainModel]) -> dict[str, str]:
         """What keeps each of the models from answering; each provider is asked once."""
         pings = {model.ping.key: model.ping for model in models.values() if model.ping}
         faults = await asyncio.gather(*(self._asked(ping) for ping in pings.values()))
         found = dict(zip(pings, faults, strict=True))
-        down: dict[str, RunnelError] = {}
+        down: dict[str, str] = {}
         for alias, model in models.items():
             fault = model.ping and found[model.ping.key]
             if fault:
-                down[alias] = _said_of(alias, fault)
+                down[alias] = fault
                 _log.warning("model.unavailable", model=alias, why=fault)
         return down
 
@@ -149,13 +146,14 @@ class ModelCatalog:
         return named_so[0]
 
     def _unavailable(self, alias: str) -> RunnelError:
-        error = self._aliases.missing.get(alias) or self._down.get(alias)
-        assert error is not None
-        return error
-
-
-def _said_of(alias: str, fault: str) -> RunnelError:
-    return RunnelError(Code.MODEL_UNAVAILABLE, f"{alias}: {fault}", retry_after=_RECHECK_SECONDS)
+        # One that is down may be up again after the next look; a key has to be put there.
+        down = alias in self._down
+        return RunnelError(
+            Code.MODEL_UNAVAILABLE,
+            f"{alias}: {self.why_not(alias)}",
+            retryable=down,
+            retry_after=_RECHECK_SECONDS if down else None,
+        )
 
 
 def strict(catalog: ModelCatalog) -> None:
