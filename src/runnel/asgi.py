@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runnel.bootstrap import configure_logs, open_server
+from runnel.bootstrap import configure_logs, open_server, settle
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import admin_lines
 from runnel.errors import RunnelError, StartupError
@@ -37,6 +37,7 @@ class Application:
                 configure_logs(settings)
                 server = await stack.enter_async_context(open_server(settings))
                 self._app = create_app(server.parts)
+                settle()
             except (StartupError, RunnelError) as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return

@@ -13,7 +13,7 @@ import typer
 import uvicorn
 from typing_extensions import override
 
-from runnel.bootstrap import Server, open_server
+from runnel.bootstrap import Server, open_server, settle
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up
@@ -67,6 +67,7 @@ async def _serve(settings: Settings, config: uvicorn.Config, listening: socket.s
     async with open_server(settings) as server:
         config.app = create_app(server.parts)
         _reload_on_hangup(server)
+        settle()
         open_port(listening)
         port = listening.getsockname()[1]
         said = await banner(settings, server, _url(settings, port))
