@@ -11,7 +11,7 @@ from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
 from runnel.chat.places import Places
-from runnel.chat.ports import ListedModel, LogReader, Model, Piece, Store
+from runnel.chat.ports import Candidates, ListedModel, LogReader, Model, Piece, Store
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
@@ -85,13 +85,13 @@ def unpriced(_: str, usage: Usage) -> Usage:
 class TheseModels:
     """Implements chat.ports.Catalog: whatever is named, these are asked, in their order."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._models = models
+    def __init__(self, models: Sequence[Model], *, restarts: bool) -> None:
+        self._candidates = Candidates(models, restarts)
         self.default = models[0].alias
 
-    def candidates(self, name: str | None) -> Sequence[Model]:
+    def candidates(self, name: str | None) -> Candidates:
         del name
-        return self._models
+        return self._candidates
 
     def listed(self) -> Sequence[ListedModel]:
         return ()
@@ -141,6 +141,7 @@ class Chat:
         self.log = MemoryLog(retention_seconds=60, total_bytes=10**9, page_bytes=10**6)
         self.model = ToldModel()
         self.others: list[ToldModel] = []  # that stand in for it
+        self.restarts = False  # whether they begin anew what broke off
         self.observed = Observed()
         audiences = Audiences(grace_seconds=5)
         self.followers = Followers(self.store, audiences, self.observed, silence_seconds=3600)
@@ -150,7 +151,7 @@ class Chat:
     def service(self, bounds: Bounds = BOUNDS) -> ChatService:
         return ChatService(
             owner="this-instance",
-            catalog=TheseModels([self.model, *self.others]),
+            catalog=TheseModels([self.model, *self.others], restarts=self.restarts),
             store=self.store,
             log=self.log,
             running=self.running,

@@ -48,6 +48,7 @@ def aliases_of(provider: Provider) -> Json:
                 "mid_stream": "restart",
             },
             "chat/keyless": {"provider": "openai", "model": "gpt", "api_key_env": "NOBODY_HAS_IT"},
+            "chat/in-json": {**asked, "model": "test", "params": {"json_mode": True}},
             "chat/demo": {"provider": "builtin"},
         },
     }

@@ -182,7 +182,9 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
 async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
     """The models alone, read from their file; no provider is asked. Raises StartupError."""
     catalog = ModelCatalog(
-        Builder(catalog_config(settings)), ping_seconds=settings.startup_check_seconds
+        Builder(catalog_config(settings)),
+        ping_seconds=settings.startup_check_seconds,
+        asks=settings.startup_check != "off",
     )
     try:
         await catalog.load()

@@ -12,6 +12,9 @@ from runnel.settings import Settings, environment_value
 from runnel.store.ids import now
 from runnel.telemetry.opening import TelemetryConfig
 
+#: boto3 reads them by itself; they are no settings of ours.
+_AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
+
 
 def reveal(secret: Any) -> str | None:
     """What a secret setting is, if it is set."""
@@ -77,4 +80,5 @@ def bounds_of(settings: Settings) -> Bounds:
 def secrets_of(settings: Settings) -> list[str]:
     """Values that must never be written anywhere."""
     values = [value for _, value in settings if value is not None]
-    return [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
+    secrets = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
+    return secrets + [value for name in _AWS_SECRETS if (value := environment_value(name))]

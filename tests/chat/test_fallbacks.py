@@ -9,16 +9,15 @@ import pytest
 from answers import BOUNDS, TERMS, Chat, ToldModel, read_end, read_to_end
 from runnel.chat.entities import Generation, Params, Status
 from runnel.chat.places import Places
-from runnel.chat.ports import NotTakenError, Piece
+from runnel.chat.ports import Candidates, Epoch, NotTakenError, Piece
 from runnel.chat.retrying import Retries
 from runnel.chat.service import able
 from runnel.chat.terms import Price
 from runnel.errors import Code, RunnelError
-from runnel.events import End, Event, Failed, Position, Reset, Token, Usage, text_of
+from runnel.events import End, Event, Failed, Position, Reset, Token, ToolCall, Usage, text_of
 from waiting import soon
 
 REFUSED = NotTakenError(Code.UPSTREAM_RATE_LIMITED, "no more just now")
-RESTARTS = replace(TERMS, restarts=True)
 
 
 def with_second(chat: Chat) -> ToldModel:
@@ -111,7 +110,8 @@ async def test_after_the_first_token_the_answer_stays_with_its_model(chat: Chat)
 async def test_an_alias_that_restarts_begins_anew_with_the_next_and_readers_are_told(
     chat: Chat,
 ) -> None:
-    chat.model.terms = replace(RESTARTS, price=Price(1_000_000, 1_000_000))
+    chat.restarts = True
+    chat.model.terms = replace(TERMS, price=Price(1_000_000, 1_000_000))
     second = with_second(chat)
     second.terms = replace(TERMS, price=Price(1_000_000, 2_000_000))
     asked = await chat.service().ask(chat.question())
@@ -141,7 +141,7 @@ def estimated(chat: Chat) -> Usage:
 
 
 async def test_who_follows_a_restart_reads_what_both_said_and_a_reset_between(chat: Chat) -> None:
-    chat.model.terms = RESTARTS
+    chat.restarts = True
     second = with_second(chat)
     asked = await chat.service().ask(chat.question())
     reader = await chat.follow(asked)
@@ -158,7 +158,7 @@ async def test_who_follows_a_restart_reads_what_both_said_and_a_reset_between(ch
 
 
 async def test_a_checkpoint_of_what_is_void_is_not_taken_for_the_new_text(chat: Chat) -> None:
-    chat.model.terms = RESTARTS
+    chat.restarts = True
     second = with_second(chat)
     asked = await chat.service().ask(chat.question())
     reader = await chat.follow(asked)
@@ -180,7 +180,7 @@ async def test_a_checkpoint_of_what_is_void_is_not_taken_for_the_new_text(chat: 
 
 
 async def test_if_no_other_speaks_either_the_text_so_far_is_kept(chat: Chat) -> None:
-    chat.model.terms = RESTARTS
+    chat.restarts = True
     second = with_second(chat)
     asked = await chat.service().ask(chat.question())
     chat.model.say("one")
@@ -195,7 +195,7 @@ async def test_if_no_other_speaks_either_the_text_so_far_is_kept(chat: Chat) -> 
 
 
 async def test_an_empty_answer_of_the_second_is_the_answer(chat: Chat) -> None:
-    chat.model.terms = RESTARTS
+    chat.restarts = True
     second = with_second(chat)
     asked = await chat.service().ask(chat.question())
     chat.model.say("one")
@@ -313,11 +313,29 @@ async def test_who_cannot_do_as_asked_is_not_asked(chat: Chat) -> None:
     second = with_second(chat)
     second.terms = replace(TERMS, takes=TERMS.takes - {"seed"})
     ask = replace(chat.question(), params=Params(seed=1))
-    assert able([chat.model, second], ask) == [chat.model]
-    assert able([chat.model, second], chat.question()) == [chat.model, second]
+    both = Candidates([chat.model, second])
+    assert able(both, ask).models == [chat.model]
+    assert able(both, chat.question()).models == [chat.model, second]
     with pytest.raises(RunnelError, match=r"chat/second \(told\) does not take `seed`") as refused:
-        able([second, chat.model], ask)
+        able(Candidates([second, chat.model]), ask)
     assert (refused.value.code, refused.value.field) == (Code.INVALID_REQUEST, "params.seed")
+
+
+async def test_where_the_alias_itself_is_absent_whoever_can_stands_in(chat: Chat) -> None:
+    second, third = with_second(chat), with_second(chat)
+    second.terms = replace(TERMS, takes=TERMS.takes - {"seed"})
+    absent = RunnelError(Code.MODEL_UNAVAILABLE, "chat/told: is away")
+    ask = replace(chat.question(), params=Params(seed=1))
+    assert able(Candidates([second, third], absent=absent), ask).models == [third]
+    with pytest.raises(RunnelError) as refused:
+        able(Candidates([second], absent=absent), ask)
+    assert refused.value is absent
+
+
+async def test_not_to_have_json_mode_is_what_every_provider_can_do(chat: Chat) -> None:
+    chat.model.terms = replace(TERMS, takes=frozenset())
+    ask = replace(chat.question(), params=Params(json_mode=False))
+    assert able(Candidates([chat.model]), ask).models == [chat.model]
 
 
 async def test_a_model_that_sent_nothing_costs_nothing(chat: Chat) -> None:
@@ -331,7 +349,7 @@ async def test_a_model_that_sent_nothing_costs_nothing(chat: Chat) -> None:
 
 
 async def test_gaps_are_observed_between_the_pieces_of_one_model_only(chat: Chat) -> None:
-    chat.model.terms = RESTARTS
+    chat.restarts = True
     second = with_second(chat)
     asked = await chat.service().ask(chat.question())
     chat.model.say("a", "b", "c")
@@ -342,6 +360,92 @@ async def test_gaps_are_observed_between_the_pieces_of_one_model_only(chat: Chat
     # a→b, b→c; d→e, e→the end's own piece has no text and is none.
     assert len(chat.observed.gaps) == 3
     assert all(gap >= 0 for gap in chat.observed.gaps)
+
+
+async def test_calls_of_tools_weigh_in_an_estimate(chat: Chat) -> None:
+    chat.model.terms = replace(TERMS, price=Price(0, 1_000_000))
+    asked = await chat.service().ask(chat.question())
+    chat.model.told.put_nowait([Piece(tool_calls=[ToolCall(0, "c", "write", "x" * 4000)])])
+    chat.model.told.put_nowait([Piece(finish_reason="tool_calls")])
+    chat.model.told.put_nowait(None)
+    await read_end(await chat.follow(asked))
+    usage = (await chat.stored(asked)).usage
+    assert usage is not None
+    assert (usage.completion_tokens, usage.cost) == (1002, 1002)
+
+
+async def test_what_a_model_has_counted_counts_though_it_is_passed_over(chat: Chat) -> None:
+    second = with_second(chat)
+    asked = await chat.service().ask(chat.question())
+    chat.model.told.put_nowait([Piece(usage=Usage(1000, 5000, "provider"))])  # it has reasoned
+    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
+    second.say("two")
+    stop_with(second, Usage(7, 1, "provider"))
+    await read_end(await chat.follow(asked))
+    assert (await chat.stored(asked)).usage == Usage(1007, 5001, "provider")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_after_a_crash_it_is_known_who_spoke(chat: Chat, restarts: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    chat.restarts = restarts
+    second = with_second(chat)
+    second.terms = replace(TERMS, price=Price(0, 1_000_000))
+    asked = await chat.service().ask(chat.question())
+    if restarts:
+        chat.model.say("one")
+    chat.model.told.put_nowait(REFUSED)
+    second.say("twotwotwo")
+    reader = await chat.follow(asked)
+    texts: list[str] = []
+    while "twotwotwo" not in texts:
+        events = [event for batch in await reader.next() for event in batch.events]
+        texts += [event.text for event in events if isinstance(event, Token)]
+    assert (await chat.stored(asked)).model == "chat/second"
+    await chat.running._checkpoint()
+    terms = {"chat/told": chat.model.terms, "chat/second": second.terms}
+    (found,) = await chat.store.interrupt_left_running(lambda name, used: terms[name].priced(used))
+    assert (names(found)[0], found.text) == ("chat/second", "twotwotwo")
+    assert found.usage is not None
+    assert found.usage.cost == found.usage.completion_tokens == 3
+
+
+async def test_a_restart_waits_for_a_database_that_is_away_for_a_moment(chat: Chat) -> None:
+    chat.restarts = True
+    second = with_second(chat)
+    asked = await chat.service().ask(chat.question())
+    reader = await chat.follow(asked)
+    chat.model.say("one")
+    while not isinstance((await reader.next())[-1].events[-1], Token):
+        pass
+    begin_epoch, away = chat.store.begin_epoch, [True]
+
+    async def begin_later(generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
+        if away:
+            away.pop()
+            raise RunnelError(Code.STORE_UNAVAILABLE, "away")
+        return await begin_epoch(generation_id, fence, prompt_tokens)
+
+    chat.store.begin_epoch = begin_later
+    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
+    second.say("two")
+    stop_with(second)
+    assert isinstance(await read_end(reader), End)
+    assert (await chat.stored(asked)).text == "two"
+
+
+async def test_names_and_arguments_of_calls_are_cleaned_as_wholes(chat: Chat) -> None:
+    asked = await chat.service().ask(chat.question())
+    for call in (
+        ToolCall(0, "c\ud83d", "f\ud83d", '{"a":"\ud83d'),
+        ToolCall(0, None, None, '\ude00"}'),
+    ):
+        chat.model.told.put_nowait([Piece(tool_calls=[call])])
+    chat.model.told.put_nowait([Piece(finish_reason="tool_calls")])
+    chat.model.told.put_nowait(None)
+    events = await read_to_end(await chat.follow(asked))
+    calls = [event for event in events if isinstance(event, ToolCall)]
+    assert (calls[0].id, calls[0].name) == ("c\ufffd", "f\ufffd")
+    assert "".join(call.arguments for call in calls) == '{"a":"\U0001f600"}'
 
 
 async def until_asked(model: ToldModel, *, times: int = 1) -> None:

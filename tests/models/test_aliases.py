@@ -1,5 +1,6 @@
 """What an alias may say in models.json: made into terms, or refused with file, alias and field."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from runnel.errors import Code, RunnelError, StartupError
 from runnel.events import Usage
 from runnel.models import builtin, openai
 from runnel.models.catalog import ModelCatalog
+from runnel.models.langchain import Ping
 
 DEMO = {"provider": "builtin"}
 NOWHERE = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
@@ -23,7 +25,7 @@ def aliases(**entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def only(catalog: ModelCatalog) -> Any:
-    (model,) = catalog.candidates(None)
+    (model,) = catalog.candidates(None).models
     return model
 
 
@@ -39,14 +41,15 @@ async def test_all_that_an_alias_may_say_is_in_its_terms(load: Load) -> None:
         "price": {"input": 0.15, "output": 0.6},
     }
     catalog = await load(aliases(a=DEMO | said, b=DEMO))
-    first, second = catalog.candidates("a")
+    candidates = catalog.candidates("a")
+    first, second = candidates.models
+    assert candidates.restarts
     assert first.terms == Terms(
         takes=builtin.TAKES,
         context_tokens=77,
         system_prompt="Be brief.",
         timeout_seconds=2.5,
         price=Price(0.15, 0.6),
-        restarts=True,
     )
     assert second.terms == Terms(takes=builtin.TAKES, context_tokens=1000)
     assert (first.places.most, second.places.most) == (3, None)
@@ -140,8 +143,10 @@ async def test_providers_known_by_name_need_only_their_key(
 ) -> None:
     file = aliases(a={"provider": provider, "model": "m"})
     assert only(await load(file, env={variable: "k"})).ping.key == (url, "k")
-    with pytest.raises(RunnelError, match=f"a: needs the environment variable {variable}"):
-        (await load(file)).candidates("a")
+    without = await load(file)
+    assert without.faults() == [f"a: needs the environment variable {variable}, which is empty"]
+    with pytest.raises(RunnelError, match=variable):
+        without.candidates("a")
 
 
 async def test_a_known_provider_may_stand_behind_another_address_and_key(load: Load) -> None:
@@ -162,7 +167,7 @@ async def test_a_bedrock_model_in_the_environment_makes_an_alias(load: Load) -> 
 async def test_those_that_stand_in_are_asked_if_the_alias_itself_cannot_be(load: Load) -> None:
     broken = NOWHERE | {"api_key_env": "NOT_SET", "fallbacks": ["b", "c"]}
     catalog = await load(aliases(a=broken, b=DEMO, c=DEMO))
-    assert [model.alias for model in catalog.candidates("a")] == ["b", "c"]
+    assert [model.alias for model in catalog.candidates("a").models] == ["b", "c"]
     assert [each.available for each in catalog.listed()] == [False, True, True]
 
 
@@ -170,7 +175,7 @@ async def test_fallbacks_of_fallbacks_are_not_asked(load: Load) -> None:
     catalog = await load(
         aliases(a=DEMO | {"fallbacks": ["b"]}, b=DEMO | {"fallbacks": ["c"]}, c=DEMO)
     )
-    assert [model.alias for model in catalog.candidates("a")] == ["a", "b"]
+    assert [model.alias for model in catalog.candidates("a").models] == ["a", "b"]
 
 
 async def test_a_price_is_known_by_the_alias(load: Load) -> None:
@@ -209,7 +214,7 @@ async def test_who_does_not_answer_is_unavailable_until_it_does(load: Load) -> N
     catalog = await load(aliases(a=NOWHERE, b=NOWHERE | {"model": "n"}, c=DEMO))
     await catalog.check()
     assert [each.available for each in catalog.listed()] == [False, False, True]
-    with pytest.raises(RunnelError, match="a: the provider cannot be reached") as refused:
+    with pytest.raises(RunnelError, match="a cannot be asked just now") as refused:
         catalog.candidates("a")
     assert (refused.value.code, refused.value.retryable) == (Code.MODEL_UNAVAILABLE, True)
     assert len(catalog.faults()) == 2
@@ -226,3 +231,72 @@ async def test_the_example_that_is_shipped_is_good(load: Load) -> None:
     catalog = await load(example.read_text(), env=keys, openai_api_key="k")
     assert catalog.faults() == []
     assert len(catalog.listed()) > 5
+
+
+@pytest.mark.parametrize("key", ["sk-\u2026", "sk-1\n", " sk"])
+async def test_a_key_that_no_header_holds_is_named_by_its_variable(load: Load, key: str) -> None:
+    catalog = await load(aliases(a=NOWHERE | {"api_key_env": "K"}), env={"K": key})
+    await catalog.check()
+    (fault,) = catalog.faults()
+    assert fault.startswith("a: needs the environment variable K, which holds what no key has")
+    assert key.strip() not in fault
+
+
+async def test_a_ping_that_raises_anything_ends_nothing(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = await load(aliases(a=NOWHERE, b=DEMO))
+
+    async def broken() -> None:
+        raise LookupError("of the client's own")
+
+    monkeypatch.setattr(catalog._aliases.models["a"], "ping", Ping("a", broken))
+    await catalog.check()
+    assert catalog.faults() == ["a: the provider could not be asked (LookupError)"]
+
+
+async def test_users_are_not_told_where_a_provider_is(load: Load) -> None:
+    catalog = await load(aliases(a=NOWHERE))
+    await catalog.check()
+    with pytest.raises(RunnelError) as told:
+        catalog.candidates("a")
+    assert told.value.message == "a cannot be asked just now."
+    assert "127.0.0.1" in catalog.faults()[0]
+
+
+async def test_a_refused_file_leaves_the_places_as_they_were(load: Load, tmp_path: Path) -> None:
+    good = aliases(a=DEMO | {"max_parallel": 2})
+    catalog = await load(good)
+    before = only(catalog).places
+    file = tmp_path / "models.json"
+    file.write_text(
+        json.dumps(aliases(a=DEMO | {"max_parallel": 3}, b=DEMO | {"fallbacks": ["x"]}))
+    )
+    with pytest.raises(StartupError):
+        await catalog.reload()
+    file.write_text(json.dumps(good))
+    await catalog.reload()
+    assert only(catalog).places is before
+
+
+async def test_while_a_reload_asks_who_was_down_stays_down(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = await load(aliases(a=NOWHERE | {"fallbacks": ["b"]}, b=DEMO))
+    await catalog.check()
+    seen: list[str] = []
+    asked_all = catalog._asked_all
+
+    async def look_meanwhile(models: Any) -> Any:
+        seen.extend(model.alias for model in catalog.candidates("a").models)
+        return await asked_all(models)
+
+    monkeypatch.setattr(catalog, "_asked_all", look_meanwhile)
+    await catalog.reload()
+    assert seen == ["b"]
+
+
+async def test_a_wrong_default_is_told_beside_the_other_faults(load: Load) -> None:
+    with pytest.raises(StartupError) as wrong:
+        await load({"default": "x", **aliases(a=DEMO | {"fallbacks": ["y"]})})
+    assert len(str(wrong.value).splitlines()) == 2

@@ -271,3 +271,29 @@ def test_what_is_no_question_at_all_is_refused_in_the_same_shape(
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
     assert response.json()["error"]["param"] is None
+
+
+def test_text_asked_for_is_text_whatever_the_alias_says(v1: Surface) -> None:
+    assert v1.post(model="chat/in-json").status_code == 200
+    assert v1.asked.body["response_format"] == {"type": "json_object"}
+    assert v1.post(model="chat/in-json", response_format={"type": "text"}).status_code == 200
+    assert "response_format" not in v1.asked.body
+
+
+def test_parts_and_calls_are_bounded_over_all_messages(v1: Surface) -> None:
+    parts = [{"type": "text", "text": ""}] * 1000
+    refused = v1.post(messages=[{"role": "user", "content": parts}] * 6)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "messages"
+
+
+def test_arguments_that_nobody_can_read_are_not_taken_for_the_providers_fault(v1: Surface) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * 100_000}}
+    talk = [
+        *HELLO,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+    ]
+    assert v1.post(messages=talk).status_code == 200
+    [sent] = v1.asked.body["messages"][1]["tool_calls"]
+    assert sent["function"]["arguments"] == "[" * 100_000

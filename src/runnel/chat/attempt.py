@@ -12,9 +12,9 @@ from runnel.chat.ports import Model, Piece, StaleFence
 from runnel.chat.prompt import Prompt
 from runnel.chat.retrying import Retries
 from runnel.chat.terms import Terms
-from runnel.chat.text import clean, estimate_tokens
+from runnel.chat.text import Cleaner, clean, estimate_tokens
 from runnel.errors import Code, RunnelError
-from runnel.events import Event, FinishReason, Token, Usage
+from runnel.events import Event, FinishReason, Token, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,15 @@ class Bounds:
 class Question:
     """What is asked, and of whom: the first of `models`, and then those that stand in for it.
 
-    `prompt` fits what is asked to a model's terms; `text` is the question alone.
+    `prompt` fits what is asked to a model's terms; `text` is the question alone. `restarts`: an
+    answer that breaks off in the middle is begun anew by the next model.
     """
 
     text: str
     models: Sequence[Model]
     prompt: Callable[[Terms], Prompt]
     params: Params
+    restarts: bool = False
 
 
 class Attempt:
@@ -57,6 +59,8 @@ class Attempt:
         self.silence: RunnelError | None = None
         self._params = question.params
         self._usage: Usage | None = None
+        self._called: list[str] = []  # of the calls of tools, which are no text
+        self._cleaners: dict[int, Cleaner] = {}  # of the arguments of each call
         self._heard_at = time.monotonic()
         self._in_line = False
         self._spoke = False  # whether the provider has sent anything
@@ -100,10 +104,23 @@ class Attempt:
             self.finish_reason = piece.finish_reason or self.finish_reason
             events += map(Token, self.draft.feed(piece.text))
             for call in piece.tool_calls:
-                arguments = clean(call.arguments)
-                self.draft.weigh(arguments)
-                events.append(replace(call, arguments=arguments))
+                if self.draft.full:
+                    break
+                cleaned = self._cleaned(call)
+                said = f"{cleaned.id or ''}{cleaned.name or ''}{cleaned.arguments}"
+                if self.draft.weigh(said):
+                    self._called.append(said)
+                    events.append(cleaned)
         return events
+
+    def _cleaned(self, call: ToolCall) -> ToolCall:
+        cleaner = self._cleaners.setdefault(call.index, Cleaner())
+        return ToolCall(
+            call.index,
+            call.id and clean(call.id),
+            call.name and clean(call.name),
+            cleaner.feed(call.arguments),
+        )
 
     def overdue(self, bounds: Bounds, *, begun: bool) -> RunnelError | None:
         """What is to be said of the silence, if it has gone on for too long."""
@@ -124,11 +141,16 @@ class Attempt:
             self.silence = silence
             self._patience.reschedule(asyncio.get_running_loop().time())
 
+    def counted(self) -> Usage | None:
+        """What the provider has counted so far, with its cost."""
+        return self._usage and self.model.terms.priced(self._usage)
+
     def used(self, *, whole: bool) -> Usage:
         """What the draft took: as the provider counted, or estimated; with its cost."""
         usage = self._usage
         if usage is None or not whole:
-            usage = Usage(self.prompt.tokens, estimate_tokens(self.draft.text()), "estimated")
+            said = self.draft.text() + "".join(self._called)
+            usage = Usage(self.prompt.tokens, estimate_tokens(said), "estimated")
         priced = self.model.terms.priced(usage)
         # Who sent nothing has, most likely, made nothing that is billed.
         return priced if self._spoke or priced.cost is None else replace(priced, cost=0.0)

@@ -86,7 +86,7 @@ class Asking:
         )
 
     def _may_pass_on(self) -> bool:
-        restarts = self._show is None and self._question.models[0].terms.restarts
+        restarts = self._show is None and self._question.restarts
         return restarts or self._first_token_ms is None
 
     async def _ask(self, model: Model) -> Answer:

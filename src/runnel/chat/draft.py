@@ -37,10 +37,14 @@ class Draft:
         """What was held back, now that nothing more comes."""
         return self._pieces_of(self._cleaner.flush())
 
-    def weigh(self, text: str) -> None:
-        """Counts what belongs to the answer and is none of its text, as a call of a tool."""
+    def weigh(self, text: str) -> bool:
+        """Counts what belongs to the answer and is none of its text, as a call of a tool.
+
+        Whether it still finds room; half of one is of no use to anybody.
+        """
         self._bytes += len(text.encode())
         self._others += 1
+        return self._bytes <= self._max_bytes
 
     def confirm(self, pieces: Sequence[str]) -> None:
         self._pieces += pieces

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, Params, Status, Turn
+from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Params, Status, Turn
 from runnel.chat.places import Places
 from runnel.chat.terms import Terms
 from runnel.errors import Code, RunnelError
@@ -67,6 +67,20 @@ class ListedModel:
     available: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Who may answer for an alias: its own model first, then those that stand in for it; at least
+    one.
+
+    `absent` is why its own cannot be asked now, and is not among them; None if it can. `restarts`
+    is what the alias says: an answer that breaks off is begun anew by the next.
+    """
+
+    models: Sequence[Model]
+    restarts: bool = False
+    absent: RunnelError | None = None
+
+
 class Catalog(Protocol):
     """The aliases there are, and the one that answers where none is named."""
 
@@ -75,12 +89,10 @@ class Catalog(Protocol):
 
     def listed(self) -> Sequence[ListedModel]: ...
 
-    def candidates(self, name: str | None) -> Sequence[Model]:
-        """The model of that alias, or of a provider's name that one alias alone has, and those
-        that stand in for it, in their order; at least one.
+    def candidates(self, name: str | None) -> Candidates:
+        """Of that alias, or of a provider's name that one alias alone has. None: the default.
 
-        None: the default. Raises RunnelError `unknown_model`, or `model_unavailable` if none of
-        them can be asked now.
+        Raises RunnelError `unknown_model`, or `model_unavailable` if nobody can be asked now.
         """
         ...
 
@@ -260,6 +272,12 @@ class Store(Protocol):
 
         `prompt_tokens` is the estimate that stands until the provider has counted.
         """
+        ...
+
+    async def name_model(
+        self, generation_id: str, fence: int, model: ModelName, prompt_tokens: int
+    ) -> None:
+        """Another model than the one that was asked is about to speak."""
         ...
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from typing import Final
 
 import structlog
 
@@ -28,6 +29,7 @@ from runnel.errors import Code, RunnelError
 from runnel.events import Event, Position, Reset, Token, Usage
 
 _log = structlog.stdlib.get_logger()
+_STORE_PAUSE: Final = 0.1
 
 
 class Producer:
@@ -59,12 +61,20 @@ class Producer:
         self._interruptible: asyncio.Timeout | None = None
         self._spent: Usage | None = None  # by models whose text was given up
         self._written = False  # whether readers have seen anything of the answer
-        self._begin_attempt(question.models[0])
+        self._attempt = Attempt(question, question.models[0], bounds)
+        self._become_author(self._attempt)
 
     def _begin_attempt(self, model: Model) -> None:
+        if self._attempt is not self._author or not self._written:
+            self._spent = self._with_counted()
         self._attempt = Attempt(self._question, model, self._bounds)
         if not self._written:
             self._become_author(self._attempt)
+
+    def _with_counted(self) -> Usage | None:
+        """What was spent, and what the attempt has counted that is not to be the answer."""
+        counted = self._attempt.counted()
+        return together(self._spent, counted) if counted else self._spent
 
     def _become_author(self, attempt: Attempt) -> None:
         """The answer's text is the attempt's draft, confirmed in the log up to self._position."""
@@ -164,7 +174,7 @@ class Producer:
     def _may_pass_on(self) -> bool:
         if self._stopped is not None or self._whole() is not None:
             return False
-        return self._question.models[0].terms.restarts or not self._written
+        return self._question.restarts or not self._written
 
     async def _ask(self, model: Model) -> Outcome:
         self._begin_attempt(model)
@@ -193,11 +203,36 @@ class Producer:
         """The answer is the attempt's from now on; what readers have of another's is void."""
         if attempt is not self._author:
             spent = together(self._spent, self._author.used(whole=False))
-            await self._begin_epoch(Reset(""))
+            await self._begin_anew()
             self._spent = spent
             self._become_author(attempt)
-        elif self._written and gap is not None:
+            await self._name(attempt)
+        elif not self._written:
+            if attempt.model is not self._question.models[0]:
+                await self._name(attempt)
+        elif gap is not None:
             self._observer.waited(attempt.model.alias, gap)
+
+    async def _begin_anew(self) -> None:
+        """The database may be away for a moment; the model that speaks waits for it meanwhile."""
+        until = time.monotonic() + self._bounds.store_retry_seconds
+        while True:
+            try:
+                return await self._begin_epoch(Reset(""))
+            except RunnelError:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_STORE_PAUSE)
+
+    async def _name(self, attempt: Attempt) -> None:
+        """Writes down who speaks, for whoever looks meanwhile, and for whoever finds it crashed."""
+        generation = self.generation
+        try:
+            await self._store.name_model(
+                generation.id, generation.fence, _name_of(attempt.model), attempt.prompt.tokens
+            )
+        except RunnelError:
+            _log.warning("generation.model_not_named", generation_id=generation.id)
 
     def _whole(self) -> Outcome | None:
         reason = self._attempt.finish_reason
@@ -226,22 +261,26 @@ class Producer:
 
     def _ending(self, outcome: Outcome, last: Position) -> Ending:
         used = self._author.used(whole=outcome.status is Status.COMPLETED)
-        model = self._author.model
+        spent = self._spent if self._attempt is self._author else self._with_counted()
         return Ending(
             status=outcome.status,
             text=self._author.draft.text(),
             position=Position(last.epoch, last.offset + 1),
-            usage=together(self._spent, used),
+            usage=together(spent, used),
             finish_reason=outcome.finish_reason,
             failure=outcome.failure,
             aborted_by=outcome.aborted_by,
             first_token_ms=self._first_token_ms,
             latency_ms=self._elapsed_ms(),
-            answered_by=ModelName(model.alias, model.provider, model.provider_model),
+            answered_by=_name_of(self._author.model),
         )
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._began) * 1000)
+
+
+def _name_of(model: Model) -> ModelName:
+    return ModelName(model.alias, model.provider, model.provider_model)
 
 
 def _outcome_of(error: Exception) -> Outcome:

@@ -10,7 +10,7 @@ from runnel.chat.attempt import Bounds, Question
 from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
 from runnel.chat.fingerprint import fingerprint
 from runnel.chat.following import Follower, Followers
-from runnel.chat.ports import Catalog, Model, Observer, Seen, Store, StreamLog
+from runnel.chat.ports import Candidates, Catalog, Model, Observer, Seen, Store, StreamLog
 from runnel.chat.producer import Producer
 from runnel.chat.prompt import Prompt, fit, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running
@@ -82,9 +82,9 @@ class ChatService:
                 "Too many answers are being made. Ask again shortly.",
                 retry_after=1,
             )
-        models = able(self._catalog.candidates(ask.model), ask)
+        able_ones = able(self._catalog.candidates(ask.model), ask)
         # Whoever asked may leave at any moment; what was begun is carried through all the same.
-        return await asyncio.shield(self._running.own(self._begin(ask, models)))
+        return await asyncio.shield(self._running.own(self._begin(ask, able_ones)))
 
     async def attach(
         self,
@@ -216,7 +216,8 @@ class ChatService:
             ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask)))
         return ask
 
-    async def _begin(self, ask: Ask, models: Sequence[Model]) -> Generation:
+    async def _begin(self, ask: Ask, candidates: Candidates) -> Generation:
+        models = candidates.models
         begun = await self._store.begin_ask(ask, models[0], self._owner)
         if not begun.turns:
             if not ask.needs_reader:
@@ -232,7 +233,7 @@ class ChatService:
 
         producer = Producer(
             begun.generation,
-            Question(ask.text, models, prompt, ask.params),
+            Question(ask.text, models, prompt, ask.params, candidates.restarts),
             store=self._store,
             log=self._log,
             bounds=self._bounds,
@@ -242,23 +243,33 @@ class ChatService:
         return begun.generation
 
 
-def able(models: Sequence[Model], ask: Ask) -> Sequence[Model]:
-    """Those of the models that take all that is asked; the first of them has to.
+def able(candidates: Candidates, ask: Ask) -> Candidates:
+    """Those who take all that is asked. The alias itself has to, if it can be asked at all.
 
     Raises RunnelError `invalid_request`, naming what it does not take.
     """
     asked = set(ask.params.given())
+    if not ask.params.json_mode:
+        asked.discard("json_mode")  # not to have it, every provider can do
     if any(turn.images for turn in ask.turns):
         asked.add("images")
-    first = models[0]
-    if refused := sorted(asked - first.terms.takes):
-        names = " and ".join(f"`{name}`" for name in refused)
-        raise RunnelError(
-            Code.INVALID_REQUEST,
-            f"{first.alias} ({first.provider}) does not take {names}.",
-            field="messages" if refused == ["images"] else f"params.{refused[0]}",
-        )
-    return [model for model in models if asked <= model.terms.takes]
+    able_ones = [model for model in candidates.models if asked <= model.terms.takes]
+    first = candidates.models[0]
+    if candidates.absent is None and first not in able_ones:
+        raise _not_taken(first, sorted(asked - first.terms.takes))
+    if not able_ones:
+        assert candidates.absent is not None
+        raise candidates.absent
+    return replace(candidates, models=able_ones)
+
+
+def _not_taken(model: Model, refused: Sequence[str]) -> RunnelError:
+    names = " and ".join(f"`{name}`" for name in refused)
+    return RunnelError(
+        Code.INVALID_REQUEST,
+        f"{model.alias} ({model.provider}) does not take {names}.",
+        field="messages" if refused == ["images"] else f"params.{refused[0]}",
+    )
 
 
 def _cleaned(turn: Turn) -> Turn:

@@ -25,8 +25,7 @@ class Terms:
     """What holds for every question to an alias.
 
     `takes` names the params that its provider honours. `timeout_seconds` is for the first token
-    and between tokens, in place of the server's own bounds. `restarts`: an answer that breaks
-    off in the middle is begun anew by the next model.
+    and between tokens, in place of the server's own bounds.
     """
 
     takes: frozenset[str]
@@ -34,7 +33,6 @@ class Terms:
     system_prompt: str | None = None
     timeout_seconds: float | None = None
     price: Price | None = None
-    restarts: bool = False
 
     def priced(self, usage: Usage) -> Usage:
         """The usage with its cost, if there is a price."""

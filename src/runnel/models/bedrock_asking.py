@@ -91,7 +91,7 @@ def _refuse_call(call: ToolCall) -> None:
     try:
         if isinstance(json.loads(call.arguments or "{}"), dict):
             return
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     raise _refusal("bedrock takes the arguments of a tool call as a JSON object only.", "messages")
 

@@ -1,9 +1,10 @@
 """Aliases made ready: from models.json and from keys in the environment, each by its provider."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from runnel.models.openai import OpenAIFamily
 
 DEMO_ALIAS = "builtin/demo"
+#: What an HTTP header holds unharmed.
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Aliases:
     models: Mapping[str, LangChainModel] = field(default_factory=dict[str, LangChainModel])
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    restarting: frozenset[str] = frozenset()
     default: str | None = None
 
 
@@ -80,21 +84,30 @@ class Builder:
 
     def build(self) -> Aliases:
         """Raises StartupError, one line a fault, naming file, alias and field."""
+        before = dict(self._places)
+        try:
+            return self._built()
+        except StartupError:
+            self._places = before  # what is refused changes nothing
+            raise
+
+    def _built(self) -> Aliases:
         config = self._config
         given = file.read(config.models_file)
         entries = self._with_environment(given)
-        faults = list(_wrong_fallbacks(entries))
+        default, faults = _default(config, given, list(entries))
+        faults += _wrong_fallbacks(entries, config.models_file)
         models: dict[str, LangChainModel] = {}
         missing: dict[str, str] = {}
         for alias, entry in entries.items():
             try:
                 models[alias] = self._model(alias, entry)
             except StartupError as error:
-                faults += str(error).splitlines()
+                faults += [f"{config.models_file}: {line}" for line in str(error).splitlines()]
             except _Missing as error:
                 missing[alias] = str(error)
         if faults:
-            raise StartupError("\n".join(f"{config.models_file}: {fault}" for fault in faults))
+            raise StartupError("\n".join(faults))
         return Aliases(
             listed={
                 alias: ListedModel(alias, entry.provider, _model_of(entry), available=True)
@@ -103,7 +116,10 @@ class Builder:
             models=models,
             missing=missing,
             fallbacks={alias: entry.fallbacks for alias, entry in entries.items()},
-            default=_default(config, given, list(entries)),
+            restarting=frozenset(
+                alias for alias, entry in entries.items() if entry.mid_stream == "restart"
+            ),
+            default=default,
         )
 
     async def close(self) -> None:
@@ -169,12 +185,18 @@ class Builder:
     def _key(self, entry: OpenAIAlias, variable: str | None) -> str | None:
         """The key to send. Raises _Missing if it is needed and not set."""
         config = self._config
-        if variable is None and entry.base_url is not None:
+        needless = variable is None and entry.base_url is not None
+        if needless and entry.base_url != config.openai_base_url:
             # The key goes to OpenAI or to OPENAI_BASE_URL, and to no other host.
-            return config.openai_api_key if entry.base_url == config.openai_base_url else None
+            return None
         name = variable or "OPENAI_API_KEY"
         key = config.openai_api_key if variable is None else config.environment(name)
-        if key is None:
+        if key is not None and not _VISIBLE.fullmatch(key):
+            raise _Missing(
+                f"needs the environment variable {name}, which holds what no key has: white space,"
+                " or other characters than ASCII"
+            )
+        if key is None and not needless:
             raise _Missing(f"needs the environment variable {name}, which is empty")
         return key
 
@@ -200,7 +222,6 @@ class Builder:
                 system_prompt=prompt or None,
                 timeout_seconds=entry.timeout_seconds,
                 price=entry.price and Price(entry.price.input, entry.price.output),
-                restarts=entry.mid_stream == "restart",
             ),
             defaults=own.over(usual),
             places=places,
@@ -222,30 +243,28 @@ def _model_of(entry: AliasConfig) -> str:
     return entry.graph if isinstance(entry, LangGraphAlias) else entry.model
 
 
-def _wrong_fallbacks(entries: Mapping[str, AliasConfig]) -> Sequence[str]:
+def _wrong_fallbacks(entries: Mapping[str, AliasConfig], path: Path) -> list[str]:
     faults: list[str] = []
     for alias, entry in entries.items():
-        place = f"aliases.{alias}.fallbacks"
-        faults += [
-            f"{place}: there is no alias {name}" for name in entry.fallbacks if name not in entries
-        ]
+        said = [f"there is no alias {name}" for name in entry.fallbacks if name not in entries]
         if alias in entry.fallbacks:
-            faults.append(f"{place}: an alias cannot stand in for itself")
+            said.append("an alias cannot stand in for itself")
         if len(set(entry.fallbacks)) < len(entry.fallbacks):
-            faults.append(f"{place}: an alias is named twice")
+            said.append("an alias is named twice")
+        faults += [f"{path}: aliases.{alias}.fallbacks: {what}" for what in said]
     return faults
 
 
-def _default(config: CatalogConfig, given: ModelsFile, aliases: Sequence[str]) -> str | None:
+def _default(
+    config: CatalogConfig, given: ModelsFile, aliases: Sequence[str]
+) -> tuple[str | None, list[str]]:
+    """The alias that answers where none is named, and what is wrong with what is said of it."""
     for source, name in (
         ("DEFAULT_MODEL", config.default_model),
         (f"{config.models_file}: default", given.default),
     ):
-        if name is None:
-            continue
-        if name not in aliases:
-            raise StartupError(
-                f"{source}: there is no alias {name}; there are {', '.join(aliases)}"
-            )
-        return name
-    return aliases[0] if len(aliases) == 1 else None
+        if name is not None and name not in aliases:
+            return None, [f"{source}: there is no alias {name}; there are {', '.join(aliases)}"]
+        if name is not None:
+            return name, []
+    return (aliases[0] if len(aliases) == 1 else None), []

@@ -24,7 +24,6 @@ from runnel.errors import Code, RunnelError
 from runnel.models.demo_text import compose
 from runnel.models.langchain import Entry, LangChainModel, speaking
 
-DEMO_MODEL: Final = "demo"
 _TOKEN: Final = re.compile(r"\s*[^\s]{1,12}|\s+")
 
 

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from runnel.chat.ports import ListedModel, Model
+from runnel.chat.ports import Candidates, ListedModel
 from runnel.errors import Code, RunnelError, StartupError
 from runnel.events import Usage
 from runnel.models.building import Aliases, Builder
@@ -20,12 +20,14 @@ _RECHECK_SECONDS: Final = 30.0
 class ModelCatalog:
     """Implements chat.ports.Catalog. An alias that cannot be asked is listed, and says why.
 
-    `ping_seconds` is how long a provider may take to say that it is there.
+    `ping_seconds` is how long a provider may take to say that it is there. Without `asks`, a
+    reload asks nobody.
     """
 
-    def __init__(self, builder: Builder, *, ping_seconds: float) -> None:
+    def __init__(self, builder: Builder, *, ping_seconds: float, asks: bool = True) -> None:
         self._builder = builder
         self._ping_seconds = ping_seconds
+        self._asks = asks
         self._changing = asyncio.Lock()
         self._aliases = Aliases()
         self._down: Mapping[str, str] = {}  # and why
@@ -46,17 +48,17 @@ class ModelCatalog:
             for alias, listed in aliases.listed.items()
         ]
 
-    def candidates(self, name: str | None) -> Sequence[Model]:
+    def candidates(self, name: str | None) -> Candidates:
         alias = self._alias(name or self.default)
-        chain = [alias, *self._aliases.fallbacks[alias]]
-        able = [
-            self._aliases.models[each]
-            for each in chain
-            if each in self._aliases.models and each not in self._down
-        ]
-        if not able:
+        aliases = self._aliases
+        there = [each for each in (alias, *aliases.fallbacks[alias]) if not self.why_not(each)]
+        if not there:
             raise self._unavailable(alias)
-        return able
+        return Candidates(
+            [aliases.models[each] for each in there],
+            restarts=alias in aliases.restarting,
+            absent=None if alias in there else self._unavailable(alias),
+        )
 
     def priced(self, alias: str, usage: Usage) -> Usage:
         """A usage of an alias with its cost, as far as it is known."""
@@ -88,9 +90,11 @@ class ModelCatalog:
             self._down = await self._asked_all(self._aliases.models)
 
     async def reload(self) -> Sequence[str]:
-        """`load`, and then `check`; the `faults`. Raises StartupError as `load` does."""
-        await self.load()
-        await self.check()
+        """`load` and `check` in one; the `faults`. Raises StartupError as `load` does."""
+        async with self._changing:
+            aliases = await asyncio.to_thread(self._builder.build)
+            down = await self._asked_all(aliases.models) if self._asks else {}
+            self._aliases, self._down = aliases, down
         faults = self.faults()
         _log.info("models.reloaded", aliases=len(self._aliases.listed), unavailable=len(faults))
         return faults
@@ -131,6 +135,10 @@ class ModelCatalog:
             return f"the provider did not answer within {self._ping_seconds:g} s"
         except RunnelError as error:
             return error.message
+        except Exception as error:  # noqa: BLE001 - providers' clients raise anything
+            # One provider's client must not end the start, nor the watch, for all the others.
+            _log.exception("model.not_checked")
+            return f"the provider could not be asked ({type(error).__name__})"
         return None
 
     def _alias(self, name: str | None) -> str:
@@ -146,14 +154,18 @@ class ModelCatalog:
         return named_so[0]
 
     def _unavailable(self, alias: str) -> RunnelError:
-        # One that is down may be up again after the next look; a key has to be put there.
-        down = alias in self._down
-        return RunnelError(
+        if alias in self._aliases.missing:
+            message = f"{alias}: {self.why_not(alias)}"
+            return RunnelError(Code.MODEL_UNAVAILABLE, message, retryable=False)
+        error = RunnelError(
             Code.MODEL_UNAVAILABLE,
-            f"{alias}: {self.why_not(alias)}",
-            retryable=down,
-            retry_after=_RECHECK_SECONDS if down else None,
+            f"{alias} cannot be asked just now.",
+            retry_after=_RECHECK_SECONDS,
         )
+        # Where its provider is, and what it says, is for whoever runs the server: no client is
+        # shown notes.
+        error.add_note(f"{alias}: {self.why_not(alias)}")
+        return error
 
 
 def strict(catalog: ModelCatalog) -> None:

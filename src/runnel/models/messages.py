@@ -50,7 +50,7 @@ def _calls(calls: Sequence[ToolCall]) -> tuple[list[LangChainToolCall], list[Inv
     for call in calls:
         try:
             arguments = json.loads(call.arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = None
         if isinstance(arguments, dict):
             given = cast("dict[str, Any]", arguments)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx2
 import openai
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from runnel.chat.entities import Params
 from runnel.chat.ports import NotTakenError
 from runnel.errors import Code, RunnelError
 from runnel.models.langchain import Entry, LangChainModel, Ping, speaking
+from runnel.models.pieces import CALLS
 
 OPENAI: Final = "https://api.openai.com/v1"
 #: Providers known by name: where they are, and the variable that holds the key.
@@ -48,6 +50,7 @@ TAKES: Final = _PASSED | {
     "json_mode",
     "images",
 }
+_TIMED_OUT = 408
 _TOO_MANY = 429
 _SERVER_FAULT = 500
 _NOT_IMPLEMENTED = 501
@@ -55,6 +58,34 @@ _REFUSED_KEY = (401, 403)
 _CONNECT_SECONDS = 10
 _MOST_SECONDS = 86_400.0
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
+
+
+class _Client(ChatOpenAI):
+    """LangChain's client, which is not shown the calls of tools that an answer makes.
+
+    Of each it would try to read the JSON of each piece, and of all of them joined at the end, by taking
+    off one character after the other: 80 kB that are no JSON stop the server for half a minute.
+    """
+
+    def _convert_chunk_to_generation_chunk(
+        self,
+        chunk: dict[str, Any],
+        default_chunk_class: type,
+        base_generation_info: dict[str, Any] | None,
+    ) -> ChatGenerationChunk | None:
+        calls: list[Any] = []
+        for choice in cast("list[dict[str, Any]]", chunk.get("choices") or []):
+            delta = cast("dict[str, Any]", choice.get("delta") or {})
+            calls += delta.pop("tool_calls", None) or ()
+            if refusal := delta.pop("refusal", None):
+                # LangChain drops it; to whoever asked it is what the model says.
+                delta["content"] = f"{delta.get('content') or ''}{refusal}"
+        generation = super()._convert_chunk_to_generation_chunk(  # pyright: ignore[reportUnknownMemberType] - its dicts have no types
+            chunk, default_chunk_class, base_generation_info
+        )
+        if generation is not None and calls:
+            setattr(generation.message, CALLS, calls)  # kept by no merge, and so never joined
+        return generation
 
 
 class OpenAIFamily:
@@ -67,11 +98,12 @@ class OpenAIFamily:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
             follow_redirects=False,
         )
+        self._unused = openai.DefaultHttpxClient()
 
     def build(self, entry: Entry, *, api_key: str | None, base_url: str | None) -> LangChainModel:
         """A model by its provider's name; `base_url` None is OpenAI itself."""
         url = base_url or OPENAI
-        own = base_url is None
+        own = url.rstrip("/") == OPENAI
         options = _openai_options if own else _compatible_options
         chat_model = self.chat_model(entry.provider_model, url, api_key)
         return LangChainModel(
@@ -83,7 +115,7 @@ class OpenAIFamily:
 
     def chat_model(self, name: str, url: str, api_key: str | None) -> ChatOpenAI:
         """LangChain's client of one model, set to leave to us what is ours."""
-        return ChatOpenAI(
+        return _Client(
             model=name,
             # A local server wants none, but the client insists on something to send.
             api_key=SecretStr(api_key or "none"),
@@ -91,6 +123,8 @@ class OpenAIFamily:
             # empty OPENAI_BASE_URL counts, and where another alias' address may stand.
             base_url=url,
             http_async_client=self._client,
+            # Never used; but else each model makes one, which takes 20 ms and 300 kB.
+            http_client=self._unused,
             # Of itself it stops asking for usage as soon as base_url is set.
             stream_usage=True,
             # Some models' names would switch it to another wire.
@@ -106,9 +140,11 @@ class OpenAIFamily:
         """Asks for the list of models, which is free, and proves address and key."""
         address = f"{url.rstrip('/')}/models"
         try:
-            answer = await self._client.get(
-                address, headers={"Authorization": f"Bearer {api_key or 'none'}"}
-            )
+            # Its body is not read: what is at a wrong address may well never end.
+            async with self._client.stream(
+                "GET", address, headers={"Authorization": f"Bearer {api_key or 'none'}"}
+            ) as answer:
+                pass
         except httpx2.HTTPError as error:
             shown = httpx2.URL(address).copy_with(userinfo=b"")
             raise RunnelError(
@@ -129,6 +165,7 @@ class OpenAIFamily:
 
     async def close(self) -> None:
         await self._client.aclose()
+        self._unused.close()
 
 
 def _openai_options(params: Params) -> dict[str, Any]:
@@ -207,6 +244,8 @@ def _of_status(provider: str, error: openai.APIStatusError) -> RunnelError:
             f"{provider} takes no more requests just now.",
             retry_after=_seconds(error.response.headers.get("retry-after")),
         )
+    if status == _TIMED_OUT:
+        return NotTakenError(Code.UPSTREAM_TIMEOUT, f"{provider} did not answer in time.")
     if status >= _SERVER_FAULT:
         return NotTakenError(Code.UPSTREAM_ERROR, f"{provider} failed (HTTP {status}).")
     if status in _REFUSED_KEY:

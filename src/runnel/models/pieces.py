@@ -1,7 +1,7 @@
 """LangChain's chunks as the chat core's pieces: text, calls of tools, the end, the tokens."""
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
@@ -35,6 +35,10 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
 }
 
 
+#: Where a client keeps calls of tools that LangChain is not to read: in OpenAI's own form.
+CALLS: Final = "runnel_calls"
+
+
 class Pieces:
     """Reads the chunks of one answer. Reasoning is no text, whatever form it comes in.
 
@@ -63,6 +67,8 @@ class Pieces:
         return self._thinking.feed(text) + (self._thinking.flush() if last else "")
 
     def _tool_calls(self, chunk: AIMessage) -> tuple[ToolCall, ...]:
+        if raw := getattr(chunk, CALLS, None):
+            return tuple(self._raw_call(call) for call in raw)
         if not isinstance(chunk, AIMessageChunk) or not chunk.tool_call_chunks:
             return ()
         return tuple(
@@ -77,6 +83,22 @@ class Pieces:
             )
             for call in chunk.tool_call_chunks
         )
+
+    def _raw_call(self, call: Mapping[str, Any]) -> ToolCall:
+        function = cast("Mapping[str, Any]", call.get("function") or {})
+        index = call.get("index")
+        return ToolCall(
+            index=self._calls.setdefault(
+                call.get("id") if index is None else index, len(self._calls)
+            ),
+            id=_text_or_none(call.get("id")),
+            name=_text_or_none(function.get("name")),
+            arguments=_text_or_none(function.get("arguments")) or "",
+        )
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def reason_of(chunk: AIMessage) -> FinishReason | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, Status, Turn
+from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, Epoch, Model, Seen
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
@@ -93,6 +93,12 @@ class ChatStore:
     async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
         async with self._database.write() as connection:
             return await generations.begin_epoch(connection, generation_id, fence, prompt_tokens)
+
+    async def name_model(
+        self, generation_id: str, fence: int, model: ModelName, prompt_tokens: int
+    ) -> None:
+        async with self._database.write() as connection:
+            await generations.name_model(connection, generation_id, fence, model, prompt_tokens)
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         async with self._database.write() as connection:

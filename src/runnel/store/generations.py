@@ -89,6 +89,24 @@ async def begin_epoch(
     return Epoch(row.epoch, abort_requested=row.abort_requested_at is not None)
 
 
+async def name_model(
+    connection: AsyncConnection,
+    generation_id: str,
+    fence: int,
+    model: ModelName,
+    prompt_tokens: int,
+) -> None:
+    await connection.execute(
+        update(GenerationRow)
+        .where(
+            GenerationRow.id == generation_id,
+            GenerationRow.fence == fence,
+            GenerationRow.status.in_(LIVE_STATES),
+        )
+        .values(prompt_tokens=prompt_tokens, **_names(model))
+    )
+
+
 async def request_abort(connection: AsyncConnection, user_id: str, generation_id: str) -> None:
     """The first request counts; on what has ended, or is another's, none does."""
     await connection.execute(

@@ -51,7 +51,7 @@ def _size(event: Event) -> int:
         case Token() | Reset():
             return _EVENT_BYTES + getsizeof(event.text)
         case ToolCall():
-            return _EVENT_BYTES + getsizeof(event.arguments)
+            return _EVENT_BYTES + sum(map(getsizeof, (event.id, event.name, event.arguments)))
         case _:
             return _EVENT_BYTES
 

@@ -55,15 +55,16 @@ def _question(
 ) -> Question:
     asked = Ask(user_id="", text=text, params=params)
     try:
-        models = able(catalog.candidates(model), asked)
+        found = able(catalog.candidates(model), asked)
     except RunnelError as error:
-        raise StartupError(error.message) from None
+        # Here whoever asks runs it too, and may know why.
+        raise StartupError("\n".join(getattr(error, "__notes__", [error.message]))) from None
 
     def prompt(terms: Terms) -> Prompt:
         own = terms.system_prompt if system is None else clean(system)
         return fit(asked.turns, system_prompt=own, max_tokens=terms.context_tokens)
 
-    return Question(text, models, prompt, params)
+    return Question(text, found.models, prompt, params, found.restarts)
 
 
 def text_of(user: str | None, prompt_file: Path | None) -> str:

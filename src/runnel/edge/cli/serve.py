@@ -13,7 +13,7 @@ import typer
 import uvicorn
 from typing_extensions import override
 
-from runnel.bootstrap import Server, open_server, settle
+from runnel.bootstrap import Server, open_catalog, open_server, settle
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up
@@ -55,6 +55,9 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=_CLOSE_SECONDS,
     )
+    if hasattr(signal, "SIGHUP"):
+        # Its own way is to end the process; there is nothing to read anew before the start is over.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(settings, config, listening))
 
@@ -136,8 +139,16 @@ def _url(settings: Settings, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+async def _check(settings: Settings) -> None:
+    """What is wrong with the models ends the start here: the process that reloads would stay."""
+    async with open_catalog(settings):
+        pass
+
+
 def _serve_reloading(settings: Settings) -> None:
-    print(f"Listening on {_url(settings, settings.port)}", flush=True)  # noqa: T201 - as above
+    asyncio.run(_check(settings))
+    url = _url(settings, settings.port)
+    print(f"Starting on {url}, and anew whenever the code changes", flush=True)  # noqa: T201 - as above
     uvicorn.run(
         "runnel.asgi:app",
         lifespan="on",

@@ -116,6 +116,7 @@ class Chunks:
     def _end(self, end: End) -> bytes:
         if end.finish_reason == "tool_calls" and self._void and not self._calls:
             return self.broken_off()  # the row, which told this, keeps no calls
+        self._answer["model"] = end.model  # by now it is known who served
         return self._finish(end.finish_reason, end.usage)
 
     def _finish(self, reason: str, usage: Usage) -> bytes:

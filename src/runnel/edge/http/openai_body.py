@@ -65,7 +65,10 @@ class StreamOptions(BaseModel):
 
 
 class IgnoredFields(BaseModel):
-    """What may be said, as long as it asks for nothing that would not be done anyway."""
+    """What may be said, as long as it asks for nothing of the answer that would not be so anyway.
+
+    `store` is about OpenAI's own keeping; what is kept here is kept with or without it.
+    """
 
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
@@ -115,6 +118,14 @@ class CompletionBody(IgnoredFields):
     reasoning_effort: Word | None = None
     user: Annotated[str, Field(max_length=512)] | None = None
     verbosity: Word | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _of_parts(cls, value: list[CompletionMessage]) -> list[CompletionMessage]:
+        # Each takes a provider's client a quarter of a millisecond, in which nobody else is served.
+        if sum(len(m.content or ()) + len(m.tool_calls or ()) for m in value) > MOST_MESSAGES:
+            raise ValueError(f"have over {MOST_MESSAGES} parts and calls together")
+        return value
 
     @field_validator("tool_choice")
     @classmethod
@@ -170,7 +181,8 @@ class CompletionBody(IgnoredFields):
             seed=self.seed,
             stop=tuple(self.stop or ()),
             # Other providers know this one too, by words of their own.
-            json_mode=True if form is not None and form.type == "json_object" else None,
+            # Said to be text, it is: whatever the alias' own params say.
+            json_mode={"json_object": True, "text": False}.get(form.type) if form else None,
             passed=passed,
         )
 

@@ -57,6 +57,7 @@ class CalledFunction(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     arguments: str
+    parsed_arguments: Any = None  # the client's own reading of them
 
 
 class CallBody(BaseModel):
@@ -65,6 +66,7 @@ class CallBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     id: str
     type: Literal["function"] = "function"
+    index: int | None = None  # of a call put together from a stream
     function: CalledFunction
 
 
@@ -89,6 +91,7 @@ class CompletionMessage(BaseModel):
     tool_call_id: str | None = None
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     refusal: None = None
+    parsed: Any = None  # the client's own reading of the content
     audio: None = None
     function_call: None = None
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
