@@ -58,17 +58,17 @@ class TLSRelay:
         self._connections.append(asyncio.create_task(self._relay(reader, writer)))
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        ways = [
-            asyncio.create_task(_pass_on(reader, inner_writer)),
-            asyncio.create_task(_pass_on(inner_reader, writer)),
-        ]
+        ends, ways = [writer], list[asyncio.Task[None]]()
         try:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            ends.append(inner_writer)
+            ways.append(asyncio.create_task(_pass_on(reader, inner_writer)))
+            ways.append(asyncio.create_task(_pass_on(inner_reader, writer)))
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
                 way.cancel()
-            for end in (writer, inner_writer):
+            for end in ends:
                 end.transport.abort()
                 with suppress(OSError):
                     await end.wait_closed()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEMO_ALIAS = "builtin/demo"
 #: What an HTTP header holds unharmed.
-_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+_FIT_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,10 @@ class Builder:
             return None
         name = variable or "OPENAI_API_KEY"
         key = config.openai_api_key if variable is None else config.environment(name)
-        if key is not None and not _VISIBLE.fullmatch(key):
+        if key is not None and not _FIT_KEY.fullmatch(key):
             raise _Missing(
-                f"needs the environment variable {name}, which holds what no key has: white space,"
-                " or other characters than ASCII"
+                f"needs the environment variable {name}, which holds what no key has: white space"
+                " around it, or other characters than ASCII"
             )
         if key is None and not needless:
             raise _Missing(f"needs the environment variable {name}, which is empty")

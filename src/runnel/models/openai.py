@@ -63,8 +63,8 @@ _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 class _Client(ChatOpenAI):
     """LangChain's client, which is not shown the calls of tools that an answer makes.
 
-    Of each it would try to read the JSON of each piece, and of all of them joined at the end, by taking
-    off one character after the other: 80 kB that are no JSON stop the server for half a minute.
+    It would read each piece of them as JSON, and all of them joined at the end, by taking off one
+    character after the other: 80 kB that are no JSON stop the server for half a minute.
     """
 
     def _convert_chunk_to_generation_chunk(
