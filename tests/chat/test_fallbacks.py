@@ -1,39 +1,20 @@
-"""Another model in place of one that does not answer: when, and what readers and the row are told."""
+"""Another model in place of one that does not answer: when, and who is asked then."""
 
 import asyncio
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
-from answers import BOUNDS, TERMS, Chat, ToldModel, read_end, read_to_end
-from runnel.chat.entities import Generation, Params, Status
+from answers import BOUNDS, TERMS, Chat, read_end, read_to_end
+from runnel.chat.entities import Params, Status
 from runnel.chat.places import Places
-from runnel.chat.ports import Candidates, Epoch, NotTakenError, Piece
+from runnel.chat.ports import Candidates, NotTakenError
 from runnel.chat.retrying import Retries
 from runnel.chat.service import able
-from runnel.chat.terms import Price
 from runnel.errors import Code, RunnelError
-from runnel.events import End, Event, Failed, Position, Reset, Token, ToolCall, Usage, text_of
+from runnel.events import End, Failed, Token
+from standing_in import REFUSED, names, stop_with, until_asked, with_second
 from waiting import soon
-
-REFUSED = NotTakenError(Code.UPSTREAM_RATE_LIMITED, "no more just now")
-
-
-def with_second(chat: Chat) -> ToldModel:
-    """The chat's model has one that stands in for it."""
-    second = ToldModel("chat/second")
-    chat.others.append(second)
-    return second
-
-
-def stop_with(model: ToldModel, usage: Usage | None = None) -> None:
-    model.told.put_nowait([Piece(finish_reason="stop", usage=usage)])
-    model.told.put_nowait(None)
-
-
-def names(generation: Generation) -> tuple[str, str]:
-    return generation.model, generation.provider_model
 
 
 @pytest.mark.parametrize(
@@ -105,105 +86,6 @@ async def test_after_the_first_token_the_answer_stays_with_its_model(chat: Chat)
     stored = await chat.stored(asked)
     assert isinstance(end, Failed)
     assert (stored.status, stored.text, second.asked) == (Status.FAILED, "one", [])
-
-
-async def test_an_alias_that_restarts_begins_anew_with_the_next_and_readers_are_told(
-    chat: Chat,
-) -> None:
-    chat.restarts = True
-    chat.model.terms = replace(TERMS, price=Price(1_000_000, 1_000_000))
-    second = with_second(chat)
-    second.terms = replace(TERMS, price=Price(1_000_000, 2_000_000))
-    asked = await chat.service().ask(chat.question())
-    chat.model.say("o", "ne\r")
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
-    second.say("two")
-    stop_with(second, Usage(7, 1, "provider"))
-    events = await read_to_end(await chat.follow(asked))
-    stored = await chat.stored(asked)
-    assert stored.text == text_of(events) == "two"
-    assert stored.position == Position(2, 2)
-    assert names(stored) == ("chat/second", "told-1")
-    # What the first had made is paid for as well.
-    first = estimated(chat)
-    assert stored.usage == Usage(
-        first.prompt_tokens + 7,
-        first.completion_tokens + 1,
-        "estimated",
-        first.prompt_tokens + first.completion_tokens + 7 + 2,
-    )
-
-
-def estimated(chat: Chat) -> Usage:
-    """What the first model's `one` is estimated to have taken."""
-    (turns, _), *_ = chat.model.asked
-    return Usage(len(turns[0].text) // 4 + 4, 1, "estimated")
-
-
-async def test_who_follows_a_restart_reads_what_both_said_and_a_reset_between(chat: Chat) -> None:
-    chat.restarts = True
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    reader = await chat.follow(asked)
-    events: list[Event] = []
-    chat.model.say("one")
-    while not any(isinstance(event, Token) for event in events):
-        events += [event for batch in await reader.next() for event in batch.events]
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_ERROR, "failed"))
-    second.say("two")
-    stop_with(second)
-    events += await read_to_end(reader)
-    assert [type(event) for event in events[1:]] == [Token, Reset, Token, End]
-    assert (events[2], text_of(events)) == (Reset(""), "two")
-
-
-async def test_a_checkpoint_of_what_is_void_is_not_taken_for_the_new_text(chat: Chat) -> None:
-    chat.restarts = True
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    reader = await chat.follow(asked)
-    chat.model.say("one")
-    while not isinstance((await reader.next())[-1].events[-1], Token):
-        pass
-    (producer,) = chat.running._producers.values()
-    stale = producer.unsaved()
-    assert stale is not None
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_ERROR, "failed"))
-    second.say("two")
-    while not isinstance((await reader.next())[-1].events[-1], Token):
-        pass
-    await chat.store.checkpoint([stale])
-    producer.saved()
-    await chat.running._checkpoint()
-    stored = await chat.stored(asked)
-    assert (stored.text, stored.position) == ("two", Position(2, 1))
-
-
-async def test_if_no_other_speaks_either_the_text_so_far_is_kept(chat: Chat) -> None:
-    chat.restarts = True
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    chat.model.say("one")
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
-    second.told.put_nowait(REFUSED)
-    events = await read_to_end(await chat.follow(asked))
-    stored = await chat.stored(asked)
-    assert (text_of(events), stored.text) == ("one", "one")
-    assert isinstance(events[-1], Failed)
-    assert events[-1].code == Code.UPSTREAM_RATE_LIMITED
-    assert names(stored) == ("chat/told", "told-1")
-
-
-async def test_an_empty_answer_of_the_second_is_the_answer(chat: Chat) -> None:
-    chat.restarts = True
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    chat.model.say("one")
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
-    stop_with(second)
-    events = await read_to_end(await chat.follow(asked))
-    stored = await chat.stored(asked)
-    assert (text_of(events), stored.text, stored.status) == ("", "", Status.COMPLETED)
 
 
 async def test_what_was_held_back_of_the_first_does_not_begin_the_second(chat: Chat) -> None:
@@ -336,125 +218,3 @@ async def test_not_to_have_json_mode_is_what_every_provider_can_do(chat: Chat) -
     chat.model.terms = replace(TERMS, takes=frozenset())
     ask = replace(chat.question(), params=Params(json_mode=False))
     assert able(Candidates([chat.model]), ask).models == [chat.model]
-
-
-async def test_a_model_that_sent_nothing_costs_nothing(chat: Chat) -> None:
-    chat.model.terms = replace(TERMS, price=Price(5, 5))
-    asked = await chat.service().ask(chat.question())
-    chat.model.told.put_nowait(REFUSED)
-    await read_end(await chat.follow(asked))
-    usage = (await chat.stored(asked)).usage
-    assert usage is not None
-    assert usage.cost == 0
-
-
-async def test_gaps_are_observed_between_the_pieces_of_one_model_only(chat: Chat) -> None:
-    chat.restarts = True
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    chat.model.say("a", "b", "c")
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_ERROR, "failed"))
-    second.say("d", "e")
-    stop_with(second)
-    await read_end(await chat.follow(asked))
-    # a→b, b→c; d→e, e→the end's own piece has no text and is none.
-    assert len(chat.observed.gaps) == 3
-    assert all(gap >= 0 for gap in chat.observed.gaps)
-
-
-async def test_calls_of_tools_weigh_in_an_estimate(chat: Chat) -> None:
-    chat.model.terms = replace(TERMS, price=Price(0, 1_000_000))
-    asked = await chat.service().ask(chat.question())
-    chat.model.told.put_nowait([Piece(tool_calls=[ToolCall(0, "c", "write", "x" * 4000)])])
-    chat.model.told.put_nowait([Piece(finish_reason="tool_calls")])
-    chat.model.told.put_nowait(None)
-    await read_end(await chat.follow(asked))
-    usage = (await chat.stored(asked)).usage
-    assert usage is not None
-    assert (usage.completion_tokens, usage.cost) == (1002, 1002)
-
-
-async def test_what_a_model_has_counted_counts_though_it_is_passed_over(chat: Chat) -> None:
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    chat.model.told.put_nowait([Piece(usage=Usage(1000, 5000, "provider"))])  # it has reasoned
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
-    second.say("two")
-    stop_with(second, Usage(7, 1, "provider"))
-    await read_end(await chat.follow(asked))
-    assert (await chat.stored(asked)).usage == Usage(1007, 5001, "provider")
-
-
-@pytest.mark.parametrize("restarts", [False, True])
-async def test_after_a_crash_it_is_known_who_spoke(chat: Chat, restarts: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    chat.restarts = restarts
-    second = with_second(chat)
-    second.terms = replace(TERMS, price=Price(0, 1_000_000))
-    asked = await chat.service().ask(chat.question())
-    if restarts:
-        chat.model.say("one")
-    chat.model.told.put_nowait(REFUSED)
-    second.say("twotwotwo")
-    reader = await chat.follow(asked)
-    texts: list[str] = []
-    while "twotwotwo" not in texts:
-        events = [event for batch in await reader.next() for event in batch.events]
-        texts += [event.text for event in events if isinstance(event, Token)]
-    assert (await chat.stored(asked)).model == "chat/second"
-    await chat.running._checkpoint()
-    terms = {"chat/told": chat.model.terms, "chat/second": second.terms}
-    (found,) = await chat.store.interrupt_left_running(lambda name, used: terms[name].priced(used))
-    assert (names(found)[0], found.text) == ("chat/second", "twotwotwo")
-    assert found.usage is not None
-    assert found.usage.cost == found.usage.completion_tokens == 3
-
-
-async def test_a_restart_waits_for_a_database_that_is_away_for_a_moment(chat: Chat) -> None:
-    chat.restarts = True
-    second = with_second(chat)
-    asked = await chat.service().ask(chat.question())
-    reader = await chat.follow(asked)
-    chat.model.say("one")
-    while not isinstance((await reader.next())[-1].events[-1], Token):
-        pass
-    begin_epoch, away = chat.store.begin_epoch, [True]
-
-    async def begin_later(generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
-        if away:
-            away.pop()
-            raise RunnelError(Code.STORE_UNAVAILABLE, "away")
-        return await begin_epoch(generation_id, fence, prompt_tokens)
-
-    chat.store.begin_epoch = begin_later
-    chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))
-    second.say("two")
-    stop_with(second)
-    assert isinstance(await read_end(reader), End)
-    assert (await chat.stored(asked)).text == "two"
-
-
-async def test_names_and_arguments_of_calls_are_cleaned_as_wholes(chat: Chat) -> None:
-    asked = await chat.service().ask(chat.question())
-    for call in (
-        ToolCall(0, "c\ud83d", "f\ud83d", '{"a":"\ud83d'),
-        ToolCall(0, None, None, '\ude00"}'),
-    ):
-        chat.model.told.put_nowait([Piece(tool_calls=[call])])
-    chat.model.told.put_nowait([Piece(finish_reason="tool_calls")])
-    chat.model.told.put_nowait(None)
-    events = await read_to_end(await chat.follow(asked))
-    calls = [event for event in events if isinstance(event, ToolCall)]
-    assert (calls[0].id, calls[0].name) == ("c\ufffd", "f\ufffd")
-    assert "".join(call.arguments for call in calls) == '{"a":"\U0001f600"}'
-
-
-async def until_asked(model: ToldModel, *, times: int = 1) -> None:
-    """Until a model has been asked so often."""
-    await soon(lambda: len(model.asked) >= times)
-
-
-def test_prices_are_per_million_tokens() -> None:
-    usage = Usage(2_000_000, 500_000, "provider")
-    assert Price(0.15, 0.60).of(usage) == pytest.approx(0.30 + 0.30)
-    costs = [Price(1, 1).of(Usage(n, 0, "provider")) for n in range(5)]
-    assert all(later > earlier for earlier, later in pairwise(costs))
