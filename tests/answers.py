@@ -10,8 +10,9 @@ from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
+from runnel.chat.model_ports import Candidates, ListedModel, Model, Piece
 from runnel.chat.places import Places
-from runnel.chat.ports import Candidates, ListedModel, LogReader, Model, Piece, Store
+from runnel.chat.ports import LogReader, Store
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
@@ -42,7 +43,7 @@ TERMS = Terms(
 
 
 class ToldModel:
-    """Implements chat.ports.Model: yields what is put, raises what is put, ends at None."""
+    """Implements chat.model_ports.Model: yields what is put, raises what is put, ends at None."""
 
     provider = "told"
     provider_model = "told-1"
@@ -83,7 +84,7 @@ def unpriced(_: str, usage: Usage) -> Usage:
 
 
 class TheseModels:
-    """Implements chat.ports.Catalog: whatever is named, these are asked, in their order."""
+    """Implements chat.model_ports.Catalog: whatever is named, these are asked, in their order."""
 
     def __init__(self, models: Sequence[Model], *, restarts: bool) -> None:
         self._candidates = Candidates(models, restarts)

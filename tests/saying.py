@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from runnel.chat.entities import Params, Turn
-from runnel.chat.ports import Model, Piece
+from runnel.chat.model_ports import Model, Piece
 from runnel.events import FinishReason, Usage
 
 QUESTION = (Turn("user", "why?"),)

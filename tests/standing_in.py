@@ -2,7 +2,7 @@
 
 from answers import Chat, ToldModel
 from runnel.chat.entities import Generation
-from runnel.chat.ports import NotTakenError, Piece
+from runnel.chat.model_ports import NotTakenError, Piece
 from runnel.errors import Code
 from runnel.events import Usage
 from waiting import soon

@@ -10,7 +10,8 @@ from answers import Chat
 from runnel.chat.audiences import POLL_LINGER_SECONDS, Audiences
 from runnel.chat.entities import Ask, AskKey
 from runnel.chat.following import Follower
-from runnel.chat.ports import Begun, Model, Store
+from runnel.chat.model_ports import Model
+from runnel.chat.ports import Begun, Store
 
 GRACE = 5.0
 

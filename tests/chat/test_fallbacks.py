@@ -7,8 +7,8 @@ import pytest
 
 from answers import BOUNDS, TERMS, Chat, read_end, read_to_end
 from runnel.chat.entities import Params, Status
+from runnel.chat.model_ports import Candidates, NotTakenError
 from runnel.chat.places import Places
-from runnel.chat.ports import Candidates, NotTakenError
 from runnel.chat.retrying import Retries
 from runnel.chat.service import able
 from runnel.errors import Code, RunnelError

@@ -11,9 +11,9 @@ import pytest
 
 from answers import BOUNDS, TERMS, Chat, ToldModel
 from runnel.chat.entities import Generation, Params, Turn
+from runnel.chat.model_ports import NotTakenError, Piece
 from runnel.chat.outcomes import interrupted
 from runnel.chat.places import Places
-from runnel.chat.ports import NotTakenError, Piece
 from runnel.chat.retrying import Retries
 from runnel.chat.service import ChatService
 from runnel.chat.terms import Price

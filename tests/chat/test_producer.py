@@ -13,8 +13,9 @@ import pytest
 from answers import BOUNDS, Chat, read_end, read_to_end, unpriced
 from runnel.chat.attempt import Question
 from runnel.chat.entities import INTERRUPTED, Ending, Generation, Params, Status
+from runnel.chat.model_ports import Piece
 from runnel.chat.outcomes import aborted, interrupted
-from runnel.chat.ports import LogReader, Piece, Store
+from runnel.chat.ports import LogReader, Store
 from runnel.chat.producer import Producer
 from runnel.chat.prompt import fit
 from runnel.errors import Code, RunnelError

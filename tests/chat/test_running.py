@@ -8,8 +8,8 @@ from typing_extensions import override
 
 from answers import Chat, ToldModel, read_end, unpriced
 from runnel.chat.entities import AskKey, Params, Status, Turn
+from runnel.chat.model_ports import Piece
 from runnel.chat.outcomes import aborted
-from runnel.chat.ports import Piece
 from runnel.events import Aborted
 
 

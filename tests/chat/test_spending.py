@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from answers import TERMS, Chat, read_end, read_to_end
-from runnel.chat.ports import Piece
+from runnel.chat.model_ports import Piece
 from runnel.chat.terms import Price
 from runnel.errors import Code, RunnelError
 from runnel.events import Token, ToolCall, Usage

@@ -16,7 +16,8 @@ from away import Away
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed, parsed_events
 from runnel.chat.entities import Ask
-from runnel.chat.ports import Begun, Model, Store
+from runnel.chat.model_ports import Model
+from runnel.chat.ports import Begun, Store
 from standing import Json, Standing, standing
 from waiting import until
 from wire import NOBODYS_ID, problem

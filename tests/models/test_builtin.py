@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from entries import entry
 from runnel.chat.entities import Params, Turn
-from runnel.chat.ports import Piece
+from runnel.chat.model_ports import Piece
 from runnel.models import builtin
 from runnel.models.builtin import DemoChatModel
 

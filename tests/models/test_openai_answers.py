@@ -9,7 +9,7 @@ from loading import Load
 from provider import Answer, Provider
 from provider_script import tool_call
 from runnel.chat.entities import Params, Turn
-from runnel.chat.ports import NotTakenError, Piece
+from runnel.chat.model_ports import NotTakenError, Piece
 from runnel.errors import Code
 
 MEGABYTE = 1_000_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 
-from runnel.chat.ports import Piece
+from runnel.chat.model_ports import Piece
 from runnel.models.pieces import Pieces
 
 END = AIMessageChunk(content="", response_metadata={"finish_reason": "stop"})

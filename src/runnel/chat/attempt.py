@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from runnel.chat.draft import Draft
 from runnel.chat.entities import Params
-from runnel.chat.ports import Model, Piece, StaleFence
+from runnel.chat.model_ports import Model, Piece
+from runnel.chat.ports import StaleFence
 from runnel.chat.prompt import Prompt
 from runnel.chat.retrying import Retries
 from runnel.chat.terms import Terms

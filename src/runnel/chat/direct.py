@@ -11,7 +11,7 @@ import structlog
 
 from runnel.chat.attempt import Attempt, Bounds, Question
 from runnel.chat.entities import ModelName
-from runnel.chat.ports import Model
+from runnel.chat.model_ports import Model
 from runnel.chat.rounds import ask_around
 from runnel.chat.terms import together
 from runnel.errors import Code, RunnelError

@@ -1,100 +1,16 @@
-"""What the chat core needs of the world, as narrow protocols. Adapters implement them."""
+"""What the chat core needs of logs, of the store and of whoever counts. Adapters implement it.
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+What it needs of models is in model_ports.py.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Params, Status, Turn
-from runnel.chat.places import Places
-from runnel.chat.terms import Terms
-from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Event, FinishReason, Position, ToolCall, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What a model gives at a time: text, calls of tools, the reason why it ended, the tokens it
-    counted.
-
-    An empty one is a sign of life: a model that thinks without speaking is not silent.
-    """
-
-    text: str = ""
-    tool_calls: Sequence[ToolCall] = ()
-    finish_reason: FinishReason | None = None
-    usage: Usage | None = None
-
-
-class NotTakenError(RunnelError):
-    """The provider did not take the question: it refused, or could not be reached.
-
-    Nothing was made and nothing is billed, so that asking again is harmless.
-    """
-
-
-class Model(Protocol):
-    """One alias, ready to answer."""
-
-    @property
-    def alias(self) -> str: ...
-    @property
-    def provider(self) -> str: ...
-    @property
-    def provider_model(self) -> str: ...
-    @property
-    def terms(self) -> Terms: ...
-    @property
-    def places(self) -> Places: ...
-
-    def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
-        """The answer, in batches of what was ready together; never an empty batch.
-
-        The finish reason comes once, with or after the last text; a stream that ends without
-        one was cut. Closing the generator closes the connection to the provider. Raises
-        RunnelError with an `upstream_…` code; NotTakenError where it may help to ask again at
-        once. Params that are not given are as the alias says.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """An alias as it is shown to clients; one that is not available says why when it is asked."""
-
-    alias: str
-    provider: str
-    model: str
-    available: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Who may answer for an alias: its own model first, then those that stand in for it; at least
-    one.
-
-    `absent` is why its own cannot be asked now, and is not among them; None if it can. `restarts`
-    is what the alias says: an answer that breaks off is begun anew by the next.
-    """
-
-    models: Sequence[Model]
-    restarts: bool = False
-    absent: RunnelError | None = None
-
-
-class Catalog(Protocol):
-    """The aliases there are, and the one that answers where none is named."""
-
-    @property
-    def default(self) -> str | None: ...
-
-    def listed(self) -> Sequence[ListedModel]: ...
-
-    def candidates(self, name: str | None) -> Candidates:
-        """Of that alias, or of a provider's name that one alias alone has. None: the default.
-
-        Raises RunnelError `unknown_model`, or `model_unavailable` if nobody can be asked now.
-        """
-        ...
+from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status, Turn
+from runnel.chat.model_ports import Model
+from runnel.errors import Code
+from runnel.events import Batch, Event, Position, Usage
 
 
 class LogMissing(Exception):  # noqa: N818 - a state of the log, not a fault

@@ -14,15 +14,9 @@ import structlog
 from runnel.chat.attempt import Attempt, Bounds, Question
 from runnel.chat.closing import Closing
 from runnel.chat.entities import Ending, Generation, ModelName, Status
+from runnel.chat.model_ports import Model
 from runnel.chat.outcomes import Outcome, aborted, completed, failed
-from runnel.chat.ports import (
-    Checkpoint,
-    Model,
-    Observer,
-    StaleFence,
-    Store,
-    StreamLog,
-)
+from runnel.chat.ports import Checkpoint, Observer, StaleFence, Store, StreamLog
 from runnel.chat.rounds import ask_around
 from runnel.chat.terms import together
 from runnel.errors import Code, RunnelError

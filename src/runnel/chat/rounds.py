@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from runnel.chat.ports import Model, NotTakenError
+from runnel.chat.model_ports import Model, NotTakenError
 from runnel.chat.retrying import Retries, worth_another
 from runnel.errors import Code, RunnelError
 

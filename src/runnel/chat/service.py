@@ -10,7 +10,8 @@ from runnel.chat.attempt import Bounds, Question
 from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
 from runnel.chat.fingerprint import fingerprint
 from runnel.chat.following import Follower, Followers
-from runnel.chat.ports import Candidates, Catalog, Model, Observer, Seen, Store, StreamLog
+from runnel.chat.model_ports import Candidates, Catalog, Model
+from runnel.chat.ports import Observer, Seen, Store, StreamLog
 from runnel.chat.producer import Producer
 from runnel.chat.prompt import Prompt, fit, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.watch import Watch
-from runnel.chat.ports import Catalog
+from runnel.chat.model_ports import Catalog
 from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
 from runnel.edge.limits import Limiter

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 from langchain_aws import ChatBedrockConverse
 
 from runnel.chat.entities import Params, Turn
-from runnel.chat.ports import Piece
+from runnel.chat.model_ports import Piece
 from runnel.errors import Code, StartupError
 from runnel.models.bedrock_asking import call_options, refuse_unspeakable
 from runnel.models.bedrock_errors import translate, translate_ping

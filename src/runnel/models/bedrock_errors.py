@@ -6,7 +6,7 @@ from botocore import exceptions as boto
 from botocore.eventstream import ParserError
 from urllib3 import exceptions as urllib3_errors
 
-from runnel.chat.ports import NotTakenError
+from runnel.chat.model_ports import NotTakenError
 from runnel.errors import Code, RunnelError
 
 if TYPE_CHECKING:

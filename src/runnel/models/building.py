@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from runnel.chat.entities import Params
+from runnel.chat.model_ports import ListedModel
 from runnel.chat.places import Places
-from runnel.chat.ports import ListedModel
 from runnel.chat.terms import Price, Terms
 from runnel.errors import StartupError
 from runnel.models import builtin, file

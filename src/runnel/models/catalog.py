@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from runnel.chat.ports import Candidates, ListedModel
+from runnel.chat.model_ports import Candidates, ListedModel
 from runnel.errors import Code, RunnelError, StartupError
 from runnel.events import Usage
 from runnel.models.building import Aliases, Builder
@@ -18,7 +18,7 @@ _RECHECK_SECONDS: Final = 30.0
 
 
 class ModelCatalog:
-    """Implements chat.ports.Catalog. An alias that cannot be asked is listed, and says why.
+    """Implements chat.model_ports.Catalog. An alias that cannot be asked is listed, and says why.
 
     `ping_seconds` is how long a provider may take to say that it is there. Without `asks`, a
     reload asks nobody.

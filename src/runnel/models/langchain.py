@@ -10,8 +10,8 @@ import structlog
 from langchain_core.language_models import BaseChatModel
 
 from runnel.chat.entities import Params, Turn
+from runnel.chat.model_ports import Piece
 from runnel.chat.places import Places
-from runnel.chat.ports import Piece
 from runnel.chat.terms import Terms
 from runnel.errors import RunnelError
 from runnel.models.messages import messages_of
@@ -55,7 +55,7 @@ class Entry:
 
 
 class LangChainModel:
-    """Implements chat.ports.Model.
+    """Implements chat.model_ports.Model.
 
     `speak` streams a provider's answer; `translate` turns what it raises into RunnelError, told
     whether the answer had begun.

@@ -13,7 +13,7 @@ import structlog
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from runnel.chat.entities import Params, Turn
-from runnel.chat.ports import Piece
+from runnel.chat.model_ports import Piece
 from runnel.chat.terms import together
 from runnel.errors import Code, RunnelError, StartupError
 from runnel.models.langchain import Entry, LangChainModel, Speak

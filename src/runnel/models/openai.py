@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from runnel.chat.entities import Params
-from runnel.chat.ports import NotTakenError
+from runnel.chat.model_ports import NotTakenError
 from runnel.errors import Code, RunnelError
 from runnel.models.langchain import Entry, LangChainModel, Ping, speaking
 from runnel.models.pieces import CALLS

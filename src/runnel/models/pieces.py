@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from runnel.chat.ports import Piece
+from runnel.chat.model_ports import Piece
 from runnel.events import FinishReason, ToolCall, Usage
 from runnel.models.thinking import Thinking
 

@@ -7,7 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status, Turn
-from runnel.chat.ports import Begun, Checkpoint, Epoch, Model, Seen
+from runnel.chat.model_ports import Model
+from runnel.chat.ports import Begun, Checkpoint, Epoch, Seen
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
 from runnel.store import generations, sessions, shown, users

@@ -11,8 +11,8 @@ from runnel.bootstrap import open_models
 from runnel.chat.attempt import Question
 from runnel.chat.direct import Asking
 from runnel.chat.entities import Ask, Params
+from runnel.chat.model_ports import Catalog
 from runnel.chat.param_fields import ParamFields
-from runnel.chat.ports import Catalog
 from runnel.chat.prompt import Prompt, fit
 from runnel.chat.service import able
 from runnel.chat.terms import Terms

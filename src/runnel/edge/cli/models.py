@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from runnel.chat.ports import ListedModel
+    from runnel.chat.model_ports import ListedModel
 
 _HEADINGS = ("ALIAS", "PROVIDER", "MODEL", "DEFAULT", "AVAILABLE")
 

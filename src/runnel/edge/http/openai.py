@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from runnel.chat.following import Follower
-from runnel.chat.ports import ListedModel
+from runnel.chat.model_ports import ListedModel
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.openai import Chunks, Identity, completion
 from runnel.edge.http import answering
