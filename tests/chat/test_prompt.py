@@ -1,8 +1,9 @@
 """What of a history the model is given."""
 
 from runnel.chat.entities import Turn
-from runnel.chat.prompt import fit
+from runnel.chat.prompt import fit, whole
 from runnel.chat.text import estimate_tokens
+from runnel.events import ToolCall
 
 
 def U(text: str) -> Turn:  # noqa: N802 - turns are read at a glance so
@@ -46,3 +47,9 @@ def test_tokens_are_estimated_from_what_is_sent() -> None:
     prompt = fit([U("abcdefgh")], system_prompt="abcd", max_tokens=100)
     assert prompt.tokens == (2 + 4) + (1 + 4)
     assert estimate_tokens("€") == 1
+
+
+def test_calls_of_tools_weigh_too() -> None:
+    call = ToolCall(0, "c", "f", "x" * 400)
+    turns = [Turn("user", "?"), Turn("assistant", "", tool_calls=[call]), Turn("tool", "y")]
+    assert whole(turns, system_prompt=None).tokens == 1 + 101 + 1 + 3 * 4

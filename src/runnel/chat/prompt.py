@@ -49,4 +49,5 @@ def _newest(turns: Sequence[Turn], budget: int) -> tuple[list[Turn], int]:
 
 def _weight(turn: Turn) -> int:
     # Roles and separators cost providers about four tokens a turn.
-    return estimate_tokens(turn.text) + 4
+    calls = sum(estimate_tokens(f"{call.name}{call.arguments}") for call in turn.tool_calls)
+    return estimate_tokens(turn.text) + calls + 4
