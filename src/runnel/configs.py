@@ -7,7 +7,10 @@ from runnel import __version__
 from runnel.chat.attempt import Bounds
 from runnel.chat.retrying import Retries
 from runnel.chat.service import AskRules
+from runnel.errors import StartupError
+from runnel.models import file
 from runnel.models.building import CatalogConfig
+from runnel.models.file import OpenAIAlias
 from runnel.settings import Settings, environment_value
 from runnel.store.ids import now
 from runnel.telemetry.opening import TelemetryConfig
@@ -81,4 +84,18 @@ def secrets_of(settings: Settings) -> list[str]:
     """Values that must never be written anywhere."""
     values = [value for _, value in settings if value is not None]
     secrets = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
-    return secrets + [value for name in _AWS_SECRETS if (value := environment_value(name))]
+    names = (*_AWS_SECRETS, *_key_names(settings))
+    return secrets + [value for name in names if (value := environment_value(name))]
+
+
+def _key_names(settings: Settings) -> set[str]:
+    """The variables that models.json names for keys."""
+    try:
+        aliases = file.read(settings.models_file).aliases.values()
+    except StartupError:
+        return set()  # whoever builds the models says why
+    return {
+        alias.api_key_env
+        for alias in aliases
+        if isinstance(alias, OpenAIAlias) and alias.api_key_env is not None
+    }

@@ -1,0 +1,25 @@
+"""What must never be written anywhere, wherever it was set."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runnel.configs import secrets_of
+from serving import settings_for
+
+
+def test_secrets_are_those_of_settings_of_aws_and_of_models_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "of the team")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of aws")
+    alias = {"provider": "openai", "model": "m", "api_key_env": "TEAM_KEY"}
+    (tmp_path / "models.json").write_text(json.dumps({"aliases": {"a": alias}}))
+    settings = settings_for(tmp_path, metrics_token="of metrics")
+    assert {"of the team", "of aws", "of metrics"} <= set(secrets_of(settings))
+
+
+def test_a_models_json_that_cannot_be_read_is_told_by_others(tmp_path: Path) -> None:
+    (tmp_path / "models.json").write_text("{")
+    assert secrets_of(settings_for(tmp_path)) == []
