@@ -175,6 +175,7 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
             await catalog.check()
         if settings.startup_check == "strict":
             strict(catalog)
+        catalog.log_faults()
         yield catalog
 
 

@@ -119,6 +119,30 @@ async def test_an_address_that_is_none_is_refused_where_it_is_written(load: Load
         await load(aliases(a=DEMO), openai_base_url=url)
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"model": "m"}, "aliases.a.provider: Field required"),
+        ({"provider": "nope", "model": "m"}, "aliases.a.provider: is one of openai, groq, "),
+    ],
+)
+async def test_a_provider_is_a_field_like_others(
+    load: Load, entry: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(StartupError) as wrong:
+        await load(aliases(a=entry))
+    assert f"models.json: {said}" in str(wrong.value)
+    assert "nope" not in str(wrong.value)
+
+
+async def test_what_is_wrong_with_an_alias_that_a_key_made_is_not_said_of_the_file(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")
+    with pytest.raises(StartupError, match=r"^the environment: bedrock/m\.region: no region"):
+        await load(bedrock_model="m")
+
+
 async def test_all_faults_are_said_at_once_a_line_each(load: Load) -> None:
     with pytest.raises(StartupError) as wrong:
         await load(aliases(a=DEMO | {"fallbacks": ["x"]}, b=DEMO | {"fallbacks": ["y"]}))

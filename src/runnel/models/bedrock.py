@@ -90,6 +90,8 @@ class BedrockFamily:
     def _new_client(self, region: str | None, profile: str | None) -> Any:
         # Any: boto3 makes its classes at run time.
         session = cast("Any", boto3.Session(profile_name=profile, region_name=region))
+        if not session.region_name:  # an empty variable is none
+            raise NoRegionError
         client = session.client(
             "bedrock-runtime",
             endpoint_url=self._endpoint_url,

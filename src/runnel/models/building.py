@@ -103,7 +103,13 @@ class Builder:
             try:
                 models[alias] = self._model(alias, entry)
             except StartupError as error:
-                faults += [f"{config.models_file}: {line}" for line in str(error).splitlines()]
+                lines = str(error).splitlines()
+                if alias in given.aliases:
+                    faults += [f"{config.models_file}: {line}" for line in lines]
+                else:  # made by a key, which no file names
+                    faults += [
+                        f"the environment: {line.removeprefix('aliases.')}" for line in lines
+                    ]
             except _Missing as error:
                 missing[alias] = str(error)
         if faults:

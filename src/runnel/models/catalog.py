@@ -74,6 +74,11 @@ class ModelCatalog:
         reasons = {**self._aliases.missing, **self._down}
         return [f"{alias}: {why}" for alias, why in reasons.items()]
 
+    def log_faults(self) -> None:
+        """Where nobody else says them."""
+        for fault in self.faults():
+            _log.warning("model.unavailable", why=fault)
+
     async def load(self) -> None:
         """Reads models.json anew; what is being answered goes on as it began.
 
@@ -97,6 +102,7 @@ class ModelCatalog:
             self._aliases, self._down = aliases, down
         faults = self.faults()
         _log.info("models.reloaded", aliases=len(self._aliases.listed), unavailable=len(faults))
+        self.log_faults()
         return faults
 
     async def watch(self) -> NoReturn:
@@ -124,7 +130,6 @@ class ModelCatalog:
             fault = model.ping and found[model.ping.key]
             if fault:
                 down[alias] = fault
-                _log.warning("model.unavailable", model=alias, why=fault)
         return down
 
     async def _asked(self, ping: Ping) -> str | None:

@@ -95,6 +95,9 @@ AliasConfig = Annotated[
 ]
 
 
+_PROVIDERS: Final = ("openai", "groq", "fireworks_ai", "bedrock", "langgraph", "builtin")
+
+
 class ModelsFile(BaseModel):
     """The whole file."""
 
@@ -132,9 +135,17 @@ def read(path: Path) -> ModelsFile:
 def said(error: ValidationError) -> list[str]:
     """What pydantic found, a line each, without what was given: that may be a secret."""
     return [
-        f"{_place(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+        _line(fault["type"], fault["loc"], fault["msg"].removeprefix("Value error, "))
         for fault in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _line(kind: str, location: tuple[int | str, ...], message: str) -> str:
+    if kind == "union_tag_not_found":
+        return f"{_place(location)}.provider: Field required"
+    if kind == "union_tag_invalid":
+        return f"{_place(location)}.provider: is one of {', '.join(_PROVIDERS)}"
+    return f"{_place(location)}: {message}"
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -62,7 +62,8 @@ def chat(
 
     Prints JSON: the text, who gave it, and what it took; with --stream the
     text itself, as it comes. A model that does not begin to answer is passed
-    over for its fallbacks.
+    over for its fallbacks; one that breaks off is, with mid_stream, only where
+    nothing is printed yet.
 
     Exit codes: 0, 1 if no model answered, 2 for bad usage or configuration.
     """

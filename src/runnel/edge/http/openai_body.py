@@ -73,7 +73,7 @@ class IgnoredFields(BaseModel):
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
-    store: Literal[False] | None = None
+    store: bool | None = None
     metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
     modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
     service_tier: Literal["auto", "default"] | None = None

@@ -12,7 +12,7 @@ _MOST_PARTS: Final = 1000
 _MOST_CALLS: Final = 256
 #: What only some roles may say, and which.
 _OF_ROLES: Final = {"tool_calls": ("assistant",), "tool_call_id": ("tool",)}
-_URLS: Final = ("https://", "data:image/")
+_URLS: Final = ("https://", "http://", "data:image/")
 
 
 class ImageUrl(BaseModel):
@@ -26,7 +26,7 @@ class ImageUrl(BaseModel):
     @classmethod
     def _fit(cls, value: str) -> str:
         if not value.startswith(_URLS):
-            raise ValueError("a picture's address begins with https:// or data:image/")
+            raise ValueError("a picture's address begins with https://, http:// or data:image/")
         return value
 
 
