@@ -2,9 +2,10 @@
 
 from answers import Chat, ToldModel
 from runnel.chat.entities import Generation
+from runnel.chat.following import Follower
 from runnel.chat.model_ports import NotTakenError, Piece
 from runnel.errors import Code
-from runnel.events import Usage
+from runnel.events import Token, Usage
 from waiting import soon
 
 REFUSED = NotTakenError(Code.UPSTREAM_RATE_LIMITED, "no more just now")
@@ -29,3 +30,9 @@ def names(generation: Generation) -> tuple[str, str]:
 async def until_asked(model: ToldModel, *, times: int = 1) -> None:
     """Until a model has been asked so often."""
     await soon(lambda: len(model.asked) >= times)
+
+
+async def read_a_token(reader: Follower) -> None:
+    """Until the last event that is there is a piece of text."""
+    while not isinstance((await reader.next())[-1].events[-1], Token):
+        pass

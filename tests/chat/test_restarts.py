@@ -8,7 +8,7 @@ from runnel.chat.ports import Epoch
 from runnel.chat.terms import Price
 from runnel.errors import Code, RunnelError
 from runnel.events import End, Event, Failed, Position, Reset, Token, Usage, text_of
-from standing_in import REFUSED, names, stop_with, with_second
+from standing_in import REFUSED, names, read_a_token, stop_with, with_second
 
 
 async def test_an_alias_that_restarts_begins_anew_with_the_next_and_readers_are_told(
@@ -67,15 +67,13 @@ async def test_a_checkpoint_of_what_is_void_is_not_taken_for_the_new_text(chat: 
     asked = await chat.service().ask(chat.question())
     reader = await chat.follow(asked)
     chat.model.say("one")
-    while not isinstance((await reader.next())[-1].events[-1], Token):
-        pass
+    await read_a_token(reader)
     (producer,) = chat.running._producers.values()
     stale = producer.unsaved()
     assert stale is not None
     chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_ERROR, "failed"))
     second.say("two")
-    while not isinstance((await reader.next())[-1].events[-1], Token):
-        pass
+    await read_a_token(reader)
     await chat.store.checkpoint([stale])
     producer.saved()
     await chat.running._checkpoint()
@@ -130,8 +128,7 @@ async def test_a_restart_waits_for_a_database_that_is_away_for_a_moment(chat: Ch
     asked = await chat.service().ask(chat.question())
     reader = await chat.follow(asked)
     chat.model.say("one")
-    while not isinstance((await reader.next())[-1].events[-1], Token):
-        pass
+    await read_a_token(reader)
     begin_epoch, away = chat.store.begin_epoch, [True]
 
     async def begin_later(generation_id: str, fence: int, prompt_tokens: int) -> Epoch:

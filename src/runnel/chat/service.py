@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from runnel.chat.attempt import Bounds, Question
@@ -225,6 +226,7 @@ class ChatService:
                 self._running.keep(begun.generation.id)
             return begun.generation
 
+        @cache  # who is asked again is given the same
         def prompt(terms: Terms) -> Prompt:
             if ask.stateless:
                 return whole(begun.turns, system_prompt=terms.system_prompt)
