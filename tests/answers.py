@@ -17,6 +17,7 @@ from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
 from runnel.chat.terms import Terms
+from runnel.control.memory import MemoryBus
 from runnel.events import Event, Terminal, Usage
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.chat import ChatStore
@@ -147,6 +148,7 @@ class Chat:
         audiences = Audiences(grace_seconds=5)
         self.followers = Followers(self.store, audiences, self.observed, silence_seconds=3600)
         self.running = Running(self.store, self.log, audiences, checkpoint_seconds=3600)
+        self.bus = MemoryBus()
         self.user_id = ""
 
     def service(self, bounds: Bounds = BOUNDS) -> ChatService:
@@ -157,6 +159,7 @@ class Chat:
             log=self.log,
             running=self.running,
             followers=self.followers,
+            bus=self.bus,
             rules=AskRules(
                 max_message_length=100,
                 abort_wait_seconds=10,

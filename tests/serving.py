@@ -16,7 +16,7 @@ import uvicorn
 from runnel.accounts.entities import UserRole
 from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
-from runnel.edge.listening import bind, open_port
+from runnel.edge.listening import bind, open_port, websocket_options
 from runnel.settings import Settings
 
 _T = TypeVar("_T")
@@ -120,6 +120,7 @@ class LiveServer:
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=5,
+                **websocket_options(self.settings),
             )
             listening = bind(
                 "127.0.0.1", 0, send_timeout_seconds=self.settings.send_timeout_seconds

@@ -18,18 +18,30 @@ from runnel.accounts.tickets import Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
 from runnel.chat.audiences import Audiences
+from runnel.chat.channels import Channels
 from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
-from runnel.configs import bounds_of, catalog_config, reveal, rules_of, secrets_of, telemetry_config
+from runnel.configs import (
+    bounds_of,
+    catalog_config,
+    reveal,
+    rules_of,
+    secrets_of,
+    socket_bounds,
+    telemetry_config,
+)
+from runnel.control.memory import MemoryBus, MemoryConnections, MemorySpent
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
+from runnel.edge.sockets import Sockets
 from runnel.errors import RunnelError, StartupError
 from runnel.models.building import Builder
 from runnel.models.catalog import ModelCatalog, strict
 from runnel.settings import Settings
 from runnel.store.accounts import SqlAccountStore
+from runnel.store.channels import SqlChannels
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
@@ -56,8 +68,13 @@ class Server:
     new_admin_password: str | None
 
     async def drain(self) -> None:
-        """Takes no more questions; gives what runs the grace, then interrupts it."""
+        """Takes no more questions; gives what runs the grace, then interrupts it.
+
+        A socket is closed as soon as it is told no answer any more.
+        """
+        self.parts.sockets.begin_closing()
         await self.parts.chat.drain(self.parts.settings.shutdown_grace_seconds)
+        await self.parts.sockets.close()
 
 
 @asynccontextmanager
@@ -100,6 +117,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(followers))
         metrics.gauge("log_bytes", "What the stream logs hold.", lambda: log.size)
         stack.push_async_callback(running.close)
+        bus = MemoryBus()
+        channels = Channels(
+            SqlChannels(database), bus, heartbeat_seconds=settings.heartbeat_seconds, clock=now
+        )
+        sockets = Sockets(socket_bounds(settings))
         chat = ChatService(
             owner=new_id(),
             catalog=catalog,
@@ -107,6 +129,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             log=log,
             running=running,
             followers=followers,
+            bus=bus,
             rules=rules_of(settings),
             bounds=bounds_of(settings),
             observer=observers,
@@ -130,6 +153,9 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 Windows(WindowMemory()),
                 messages_per_minute=settings.rate_limit_messages_per_minute,
             ),
+            channels=channels,
+            connections=MemoryConnections(),
+            sockets=sockets,
             metrics=telemetry.metrics,
             traffic=telemetry.traffic,
             reports=reports,
@@ -139,7 +165,14 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             checks={"database": database.check, "chat": chat.check},
         )
         await stack.enter_async_context(
-            _background(running.watch(), followers.watch(), watch.run(), catalog.watch())
+            _background(
+                running.watch(),
+                followers.watch(),
+                watch.run(),
+                catalog.watch(),
+                channels.watch(),
+                sockets.watch(),
+            )
         )
         # Last in, first out: whatever still runs is ended while everything else is there.
         stack.push_async_callback(chat.drain, 0)
@@ -271,7 +304,7 @@ async def _accounts(settings: Settings, database: Database) -> AsyncGenerator[_A
         anonymous=settings.anonymous_access,
         clock=now,
     )
-    tickets = Tickets(accounts, tokens, seconds=settings.ticket_seconds, clock=now)
+    tickets = Tickets(accounts, tokens, MemorySpent(), seconds=settings.ticket_seconds, clock=now)
     administration = Administration(store, passwords, logins, clock=now)
     try:
         yield _AccountParts(store, accounts, tickets, administration)

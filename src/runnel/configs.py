@@ -7,6 +7,7 @@ from runnel import __version__
 from runnel.chat.attempt import Bounds
 from runnel.chat.retrying import Retries
 from runnel.chat.service import AskRules
+from runnel.edge.sockets import SocketBounds
 from runnel.errors import StartupError
 from runnel.models import file
 from runnel.models.building import CatalogConfig
@@ -41,6 +42,15 @@ def catalog_config(settings: Settings) -> CatalogConfig:
         aws_profile=settings.aws_profile,
         demo_tokens_per_second=settings.demo_tokens_per_second,
         environment=environment_value,
+    )
+
+
+def socket_bounds(settings: Settings) -> SocketBounds:
+    return SocketBounds(
+        most=settings.websocket_max_connections,
+        auth_seconds=settings.websocket_auth_seconds,
+        silent_seconds=settings.websocket_timeout,
+        send_seconds=settings.send_timeout_seconds,
     )
 
 

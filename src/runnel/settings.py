@@ -135,6 +135,19 @@ class LimitSettings(BaseSettings):
     max_message_length: Count = 5000
 
 
+class SocketSettings(BaseSettings):
+    """The bounds of WebSockets. `websocket_max_connections` is of one instance."""
+
+    websocket_max_connections: Count = 100
+    websocket_max_connections_per_user: Count = 20
+    websocket_timeout: Seconds = 300
+    websocket_auth_seconds: Seconds = 15
+    websocket_ping_seconds: Seconds = 25
+    websocket_pong_seconds: Seconds = 10
+    websocket_max_frame_bytes: Count = 64 * 1024
+    websocket_frames_per_second: Count = 100
+
+
 class TelemetrySettings(BaseSettings):
     """What the server tells of itself, beside its log."""
 
@@ -173,6 +186,7 @@ class Settings(
     AccountSettings,
     ModelSettings,
     LimitSettings,
+    SocketSettings,
     StreamSettings,
     TelemetrySettings,
 ):

@@ -9,6 +9,7 @@ from runnel.accounts.logins import Logins
 from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.tokens import Tokens, refused
+from runnel.control.memory import MemorySpent
 from runnel.errors import Code
 
 SECONDS = 600
@@ -17,13 +18,13 @@ MINE = "a generation of Ada's"
 
 @pytest.fixture
 def tickets(accounts: Accounts, tokens: Tokens, clock: StandingClock) -> Tickets:
-    return Tickets(accounts, tokens, seconds=SECONDS, clock=clock)
+    return Tickets(accounts, tokens, MemorySpent(), seconds=SECONDS, clock=clock)
 
 
 @pytest.fixture
 def open_tickets(open_accounts: Accounts, tokens: Tokens, clock: StandingClock) -> Tickets:
     """Where guests are let in."""
-    return Tickets(open_accounts, tokens, seconds=SECONDS, clock=clock)
+    return Tickets(open_accounts, tokens, MemorySpent(), seconds=SECONDS, clock=clock)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ class TestTicket:
         self, tickets: Tickets, accounts: Accounts, identity: Identity, clock: StandingClock
     ) -> None:
         other = Tokens(f"not {SECRET}", clock=clock)
-        foreign = Tickets(accounts, other, seconds=SECONDS, clock=clock).issue(identity, MINE)
+        foreign = Tickets(accounts, other, MemorySpent(), seconds=SECONDS, clock=clock).issue(identity, MINE)
         assert await is_no_ticket(tickets, foreign)
 
     async def test_a_login_and_a_user_that_do_not_belong_together_are_refused(
@@ -122,7 +123,7 @@ class TestLogin:
     async def test_a_login_that_has_expired_ends_a_ticket_that_has_not(
         self, accounts: Accounts, tokens: Tokens, identity: Identity, clock: StandingClock
     ) -> None:
-        tickets = Tickets(accounts, tokens, seconds=365 * 86_400, clock=clock)
+        tickets = Tickets(accounts, tokens, MemorySpent(), seconds=365 * 86_400, clock=clock)
         ticket = tickets.issue(identity, MINE)
         clock.advance(30 * 86_400 - 1)
         assert await tickets.redeem(ticket, MINE) == identity
@@ -132,7 +133,7 @@ class TestLogin:
     async def test_an_access_token_that_has_expired_ends_none(
         self, accounts: Accounts, tokens: Tokens, logins: Logins, clock: StandingClock, ada: User
     ) -> None:
-        tickets = Tickets(accounts, tokens, seconds=3 * 3600, clock=clock)
+        tickets = Tickets(accounts, tokens, MemorySpent(), seconds=3 * 3600, clock=clock)
         pair = await accounts.login(ada.username, PASSWORD)
         identity = await logins.identify(pair.access_token)
         ticket = tickets.issue(identity, MINE)

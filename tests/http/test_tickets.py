@@ -150,8 +150,6 @@ def test_a_ticket_is_for_its_generation_alone(
 @pytest.mark.parametrize(
     "body",
     [
-        {},
-        {"generation_id": None},
         {"generation_id": 7},
         {"generation_id": ["x"]},
         {"generation_id": {"id": "x"}},
@@ -159,6 +157,20 @@ def test_a_ticket_is_for_its_generation_alone(
 )
 def test_a_ticket_is_asked_for_with_a_generation(stand: Standing, body: Json) -> None:
     refused_field(stand.client.post("/api/tickets", json=body), "generation_id")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"generation_id": None}, {"websocket": False}, {"websocket": "yes"}]
+)
+def test_a_ticket_is_for_something(stand: Standing, body: Json) -> None:
+    response = stand.client.post("/api/tickets", json=body)
+    assert response.status_code == 422
+    assert "websocket" in response.json()["detail"]
+
+
+def test_a_ticket_is_not_for_two_things(stand: Standing, whole: str) -> None:
+    body = {"generation_id": whole, "websocket": True}
+    assert stand.client.post("/api/tickets", json=body).status_code == 422
 
 
 def test_an_unknown_field_of_a_ticket_is_not_signed_in(stand: Standing, whole: str) -> None:

@@ -16,7 +16,7 @@ from jose.exceptions import JOSEError
 
 from runnel.errors import Code, RunnelError, StartupError
 
-TokenType = Literal["access", "refresh", "ticket"]
+TokenType = Literal["access", "refresh", "ticket", "socket"]
 
 LEAST_SECRET_BYTES: Final = 32
 MOST_TOKEN_CHARACTERS: Final = 8192
@@ -33,8 +33,8 @@ _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AE
 class Claims:
     """What a token says. Times are whole seconds since 1970; `login_id` is its family.
 
-    `generation_id` is what a ticket is good for; no other token has one. A ticket's `login_id` may
-    be an API key's, or empty for the guest.
+    `generation_id` is what a ticket is good for; no other token has one. A ticket's `login_id`, of a
+    `socket` too, may be an API key's, or empty for the guest.
     """
 
     type: TokenType
@@ -112,7 +112,7 @@ def _claims(payload: object) -> Claims | None:
     if claims.get("iss") != _ISSUER or claims.get("aud") != _ISSUER:
         return None
     kind = claims.get("typ")
-    if kind not in ("access", "refresh", "ticket"):
+    if kind not in ("access", "refresh", "ticket", "socket"):
         return None
     generation_id = claims.get("generation")
     if isinstance(generation_id, str) != (kind == "ticket"):

@@ -129,7 +129,9 @@ class Ask:
     `history` is what the client gives to begin a session with, before the question; None if it
     goes on with what is stored. `needs_reader`: it is aborted once nobody follows it any more.
     `stateless`: the client keeps the talk, and gives the whole of it; its session is shown to
-    nobody. `turn` is the question where it is more than a user's `text`.
+    nobody. `turn` is the question where it is more than a user's `text`. `origin` is the id of the
+    connection that asks, if it is one that hears of questions; `whole`: those that hear of it are
+    shown the answer when it has ended.
     """
 
     user_id: str
@@ -142,6 +144,8 @@ class Ask:
     needs_reader: bool = False
     stateless: bool = False
     turn: Turn | None = None
+    origin: str | None = None
+    whole: bool = False
 
     @property
     def question(self) -> Turn:
@@ -192,6 +196,7 @@ class Generation:
     status: Status
     fence: int
     created_at: datetime
+    session_name: str | None = None
     text: str = ""
     position: Position | None = None
     finish_reason: FinishReason | None = None

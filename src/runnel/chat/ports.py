@@ -117,6 +117,7 @@ class Seen:
     """How a generation stands, without its text. `end` is the terminal position, if it has one."""
 
     id: str
+    session_id: str
     end: Position | None
 
 

@@ -12,6 +12,7 @@ from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
 from runnel.chat.fingerprint import fingerprint
 from runnel.chat.following import Follower, Followers
 from runnel.chat.model_ports import Candidates, Catalog, Model
+from runnel.chat.notices import Asked, Bus
 from runnel.chat.ports import Observer, Seen, Store, StreamLog
 from runnel.chat.producer import Producer
 from runnel.chat.prompt import Prompt, fit, whole
@@ -47,6 +48,7 @@ class ChatService:
         log: StreamLog,
         running: Running,
         followers: Followers,
+        bus: Bus,
         rules: AskRules,
         bounds: Bounds,
         observer: Observer,
@@ -57,6 +59,7 @@ class ChatService:
         self._log = log
         self._running = running
         self._followers = followers
+        self._bus = bus
         self._rules = rules
         self._bounds = bounds
         self._observer = observer
@@ -225,6 +228,8 @@ class ChatService:
             if not ask.needs_reader:
                 self._running.keep(begun.generation.id)
             return begun.generation
+        if not ask.stateless:
+            self._bus.publish(Asked.of(begun.generation, ask))
 
         @cache  # who is asked again is given the same
         def prompt(terms: Terms) -> Prompt:

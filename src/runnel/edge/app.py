@@ -25,6 +25,7 @@ from runnel.edge.http import (
 from runnel.edge.http.shapes import ANY_PROBLEM
 from runnel.edge.parts import Parts
 from runnel.edge.requests import RequestLayer
+from runnel.edge.ws import routes as ws
 from runnel.errors import StartupError
 
 _SHOWN_HEADERS = (
@@ -73,6 +74,7 @@ def create_app(parts: Parts) -> ASGIApp:
         usage.router,
         admin.router,
         docs.router,
+        ws.router,
     ):
         app.include_router(router)
     if settings.cors_origins:

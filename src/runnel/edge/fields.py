@@ -3,7 +3,7 @@
 from typing import Final
 
 _PARAMS: Final = ("temperature", "top_p", "max_tokens", "seed", "stop", "json_mode")
-_NOT_YET: Final = ("attachments", "websocket")
+_NOT_YET: Final = ("attachments",)
 _SERVER: Final = ("base_url", "api_key")
 
 

@@ -17,10 +17,11 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from slowapi import Limiter as SlowapiLimiter
 from slowapi.errors import RateLimitExceeded
 from slowapi.wrappers import Limit
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from typing_extensions import override
 
 from runnel.edge.answer_headers import add_headers
+from runnel.errors import Code, RunnelError
 
 _SWEEP_EVERY_HITS: Final = 4096
 #: The scope in which questions of all doors are counted.
@@ -92,8 +93,8 @@ class Windows:
         return Standing(limit.amount, max(0, stats.remaining), stats.reset_time)
 
 
-def caller_key(request: Request) -> str:
-    """Whose budget a request uses: the signed-in user's; the address's for whoever is nobody."""
+def caller_key(request: HTTPConnection) -> str:
+    """Whose budget a request or a socket uses: the signed-in user's; the address's for whoever is nobody."""
     identity = getattr(request.state, "identity", None)
     if identity is None or identity.guest:
         return f"address:{request.client.host if request.client else 'unknown'}"
@@ -116,6 +117,16 @@ class Limiter(SlowapiLimiter):
         """Counts one question of the caller, and tells the answer's headers how it stands."""
         standing = await self.admit(request, self.messages, MESSAGES, caller_key(request))
         add_headers(request.scope, rate_headers(standing))
+
+    async def admit_frame(self, connection: HTTPConnection) -> None:
+        """Counts one question of a socket's user. Raises RunnelError `rate_limited`."""
+        taken, standing = await self.windows.hit(self.messages, MESSAGES, caller_key(connection))
+        if not taken:
+            raise RunnelError(
+                Code.RATE_LIMITED,
+                f"At most {self.messages}. Wait, then try again.",
+                retry_after=max(1, standing.reset_in),
+            )
 
     async def admit(self, request: Request, limit: RateLimitItem, scope: str, key: str) -> Standing:
         """Counts one. Raises slowapi's RateLimitExceeded, and earns the answer `Retry-After`."""

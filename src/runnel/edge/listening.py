@@ -1,11 +1,35 @@
-"""The socket that the server listens on."""
+"""The socket that the server listens on, and how WebSockets are spoken on it."""
 
 import socket
-from typing import Final
+from typing import Final, TypedDict
 
+from runnel.edge.socket_protocol import SocketProtocol
 from runnel.errors import StartupError
+from runnel.settings import SocketSettings
 
 _BACKLOG: Final = 2048
+
+
+class WebSocketOptions(TypedDict):
+    """Those of uvicorn's options that concern WebSockets. Sizes are bytes, times seconds."""
+
+    ws: type[SocketProtocol]
+    ws_max_size: int
+    ws_ping_interval: float
+    ws_ping_timeout: float
+    ws_per_message_deflate: bool
+
+
+def websocket_options(settings: SocketSettings) -> WebSocketOptions:
+    """How uvicorn speaks WebSocket, here and wherever a test starts it."""
+    return {
+        "ws": SocketProtocol,
+        "ws_max_size": settings.websocket_max_frame_bytes,
+        "ws_ping_interval": settings.websocket_ping_seconds,
+        "ws_ping_timeout": settings.websocket_pong_seconds,
+        # bench/README.md: a token costs up to seven times as much, an idle socket six times.
+        "ws_per_message_deflate": False,
+    }
 
 
 def bind(host: str, port: int, *, send_timeout_seconds: float) -> socket.socket:

@@ -7,13 +7,16 @@ from datetime import datetime
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
+from runnel.accounts.connections import Connections
 from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.watch import Watch
+from runnel.chat.channels import Channels
 from runnel.chat.model_ports import Catalog
 from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
 from runnel.edge.limits import Limiter
+from runnel.edge.sockets import Sockets
 from runnel.settings import Settings
 from runnel.telemetry.metrics import Metrics
 from runnel.telemetry.traffic import Traffic
@@ -35,6 +38,9 @@ class Parts:
     watch: Watch
     catalog: Catalog
     limiter: Limiter
+    channels: Channels
+    connections: Connections
+    sockets: Sockets
     metrics: Metrics
     traffic: Traffic
     reports: Reports

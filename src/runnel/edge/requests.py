@@ -1,4 +1,4 @@
-"""The outermost layer of every HTTP request: its id, its log line, its metrics, its headers.
+"""The outermost layer of every request and socket: its id, its log line, its metrics, its headers.
 
 Pure ASGI: a middleware that read the body or the answer would break streams.
 """
@@ -46,7 +46,7 @@ class RequestLayer:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if self._root_path:  # not uvicorn's own option, which puts it before the path once more
@@ -55,6 +55,28 @@ class RequestLayer:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if scope["type"] == "websocket":
+            await self._serve_socket(scope, receive, send)
+        else:
+            await self._serve_request(scope, receive, send, request_id)
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.monotonic()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            code = scope["state"].get("closed")
+            self._metrics.socket_closed("client" if code is None else str(int(code)))
+            _log.info(
+                "socket",
+                path=scope["path"][:_MOST_OF_A_PATH],
+                closed=code and int(code),
+                seconds=round(time.monotonic() - began),
+            )
+
+    async def _serve_request(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str
+    ) -> None:
         began = time.monotonic()
         status = 500
         count: Callable[[int], None] | None = None

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
 from typing_extensions import override
 
 from runnel.accounts.entities import Identity
@@ -136,7 +137,7 @@ def _signed_in(request: Request, identity: Identity) -> None:
     structlog.contextvars.bind_contextvars(user_id=identity.user_id)
 
 
-def bearer(request: Request) -> str | None:
+def bearer(request: HTTPConnection) -> str | None:
     """The credential of the Authorization header; None without one.
 
     Raises RunnelError `unauthorized` for another scheme than Bearer.

@@ -69,7 +69,9 @@ class ChatStore:
             asked = ask.turns
             # Who keeps the talk sends all of it with each question: of that the last is enough.
             kept = asked[-1:] if ask.stateless else asked
-            ids = await sessions.add_messages(connection, session, [*kept, Turn("assistant", "")])
+            time = now()
+            turns = [*kept, Turn("assistant", "")]
+            ids = await sessions.add_messages(connection, session, turns, time)
             generation = Generation(
                 id=new_id(),
                 user_id=ask.user_id,
@@ -81,7 +83,8 @@ class ChatStore:
                 provider_model=model.provider_model,
                 status=Status.QUEUED,
                 fence=1,
-                created_at=now(),
+                created_at=time,
+                session_name=session.name,
             )
             params = {} if ask.stateless else asdict(ask.params)
             await generations.add(connection, generation, owner, params, ask.key)

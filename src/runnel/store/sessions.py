@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy import insert, literal, or_, select, update
@@ -16,9 +17,10 @@ from runnel.store.tables import MessageRow, SessionRow
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """A session and the last message of its active branch, None in an empty one."""
+    """A session, and the last message of its active branch, None in an empty one."""
 
     id: str
+    name: str | None
     leaf_id: str | None
 
 
@@ -47,12 +49,12 @@ async def find(connection: AsyncConnection, user_id: str, ref: SessionRef) -> Fo
     """A user's own session by its id or its name; a hidden one is not found."""
     which = SessionRow.id == ref.id if ref.id else SessionRow.name == ref.name
     rows = await connection.execute(
-        select(SessionRow.id, SessionRow.leaf_id).where(
+        select(SessionRow.id, SessionRow.name, SessionRow.leaf_id).where(
             SessionRow.user_id == user_id, which, SessionRow.hidden.is_(False)
         )
     )
     row = rows.first()
-    return FoundSession(row.id, row.leaf_id) if row else None
+    return FoundSession(row.id, row.name, row.leaf_id) if row else None
 
 
 async def _create(
@@ -69,7 +71,7 @@ async def _create(
             last_activity=time,
         )
     )
-    return FoundSession(session_id, None)
+    return FoundSession(session_id, name, None)
 
 
 async def branch(connection: AsyncConnection, leaf_id: str, most: int) -> list[Turn]:
@@ -97,10 +99,9 @@ async def branch(connection: AsyncConnection, leaf_id: str, most: int) -> list[T
 
 
 async def add_messages(
-    connection: AsyncConnection, session: FoundSession, turns: Sequence[Turn]
+    connection: AsyncConnection, session: FoundSession, turns: Sequence[Turn], time: datetime
 ) -> list[str]:
     """Adds turns one behind the other after the leaf, and makes the last one the leaf; the ids."""
-    time = now()
     ids = [new_id() for _ in turns]
     parents = [session.leaf_id, *ids[:-1]]
     await connection.execute(

@@ -12,7 +12,7 @@ from runnel.chat.entities import LIVE, Failure, Generation, Status
 from runnel.chat.ports import Seen
 from runnel.errors import Code, RunnelError
 from runnel.events import FinishReason, Position, Usage
-from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow
+from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 LIVE_STATES: Final = tuple(status.value for status in LIVE)
 #: A page of answers ends once their texts have so many characters, or with its first answer.
@@ -100,13 +100,18 @@ async def see(
 ) -> list[Seen]:
     """How generations stand; with `user_id`, only that user's."""
     query = select(
-        GenerationRow.id, GenerationRow.status, GenerationRow.epoch, GenerationRow.last_offset
+        GenerationRow.id,
+        GenerationRow.session_id,
+        GenerationRow.status,
+        GenerationRow.epoch,
+        GenerationRow.last_offset,
     ).where(GenerationRow.id.in_(ids))
     if user_id is not None:
         query = query.where(GenerationRow.user_id == user_id)
     return [
         Seen(
             row.id,
+            row.session_id,
             None if row.status in LIVE_STATES else Position(row.epoch, row.last_offset),
         )
         for row in await connection.execute(query)
@@ -128,9 +133,11 @@ async def checkpointed(
     return "".join(piece.text for piece in pieces), Position(epoch, pieces[-1].last_offset)
 
 
-def _with_text() -> Select[GenerationRow, str]:
-    return select(GenerationRow, MessageRow.content).join(
-        MessageRow, MessageRow.id == GenerationRow.message_id
+def _with_text() -> Select[GenerationRow, str, str | None]:
+    return (
+        select(GenerationRow, MessageRow.content, SessionRow.name.label("session_name"))
+        .join(MessageRow, MessageRow.id == GenerationRow.message_id)
+        .join(SessionRow, SessionRow.id == GenerationRow.session_id)
     )
 
 
@@ -166,7 +173,9 @@ def _fitting(lengths: Sequence[int]) -> int:
     return len(lengths)
 
 
-async def _shown(connection: AsyncConnection, row: Row[GenerationRow, str]) -> Generation:
+async def _shown(
+    connection: AsyncConnection, row: Row[GenerationRow, str, str | None]
+) -> Generation:
     if row.status in LIVE_STATES:
         text, position = await checkpointed(connection, row.id, row.epoch)
     else:
@@ -183,6 +192,7 @@ async def _shown(connection: AsyncConnection, row: Row[GenerationRow, str]) -> G
         status=Status(row.status),
         fence=row.fence,
         created_at=row.created_at,
+        session_name=row.session_name,
         text=text,
         position=position,
         finish_reason=cast("FinishReason | None", row.finish_reason),

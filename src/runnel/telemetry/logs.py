@@ -20,6 +20,9 @@ _TOKENS: Final = re.compile(
 _CONTROLS: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
+#: The query in uvicorn's line of a WebSocket's handshake, up to the quote that ends the line's path:
+#: what the peer sends may hold a quote of its own.
+_QUERY: Final = re.compile(r"\?.*?(?=\" (?:\[accepted\]|\d{3})$|$)", re.DOTALL)
 _SHORTEST_SECRET: Final = 6
 
 Event = MutableMapping[str, Any]
@@ -106,6 +109,9 @@ def _redactor(secrets: Iterable[str]) -> structlog.typing.Processor:
         return text if lines else _CONTROLS.sub(_escape, text)
 
     def redact(_logger: object, _method: str, event: Event) -> Event:
+        if str(event.get("logger")).startswith("uvicorn"):
+            # Not only what looks like a token: a broken one, or another server's, does not.
+            event["event"] = _QUERY.sub("", str(event["event"]))
         return {key: _walk(value, clean, lines=key == "exception") for key, value in event.items()}
 
     return redact

@@ -21,7 +21,7 @@ from runnel.telemetry.traffic import USER_CLASSES, UserClass
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Who follows an answer: a stream of events, a long poll, or who waits for all of it.
-Connection = Literal["stream", "poll", "whole"]
+Connection = Literal["stream", "poll", "whole", "websocket"]
 
 #: Seconds. Local models speak every few milliseconds, reasoning ones are silent for a minute.
 _GAPS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -39,6 +39,9 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = self._counter(
             "http_requests", "HTTP requests answered.", "method", "route", "status"
+        )
+        self._socket_closes = self._counter(
+            "websockets_closed", "WebSockets closed, by the client or with which code.", "by"
         )
         self._errors = self._counter("errors", "Errors, by their code.", "code")
         self._generations = self._counter(
@@ -94,7 +97,7 @@ class Metrics:
     def _connection_gauges(self) -> Mapping[Connection, Gauge]:
         gauge = Gauge(
             "runnel_active_connections",
-            "Connections that follow an answer.",
+            "Connections that follow an answer, and all WebSockets.",
             ["kind"],
             registry=self._registry,
         )
@@ -109,6 +112,10 @@ class Metrics:
         # A client may send any word as a method.
         known = method if method in _METHODS else "other"
         self._requests.labels(known, route, str(status)).inc()
+
+    def socket_closed(self, by: str) -> None:
+        """A WebSocket was closed, `by` the client or with a code of the server's."""
+        self._socket_closes.labels(by).inc()
 
     def error(self, code: str) -> None:
         self._errors.labels(code).inc()

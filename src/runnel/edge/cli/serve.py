@@ -17,7 +17,7 @@ from runnel.bootstrap import Server, open_catalog, open_server, settle
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up
-from runnel.edge.listening import bind, open_port
+from runnel.edge.listening import bind, open_port, websocket_options
 from runnel.errors import StartupError
 from runnel.settings import Settings
 
@@ -54,6 +54,7 @@ def serve(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_CLOSE_SECONDS,
+        **websocket_options(settings),
     )
     if hasattr(signal, "SIGHUP"):
         # Its own way is to end the process; there is nothing to read anew before the start is over.
@@ -161,4 +162,5 @@ def _serve_reloading(settings: Settings) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_CLOSE_SECONDS,
+        **websocket_options(settings),
     )

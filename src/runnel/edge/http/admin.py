@@ -1,15 +1,22 @@
 """`/api/admin`: for whoever runs the server."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from runnel.chat.reports import Ends
 from runnel.edge.deps import SIGNED_IN, AppParts
 from runnel.edge.http.server import models_shown
-from runnel.edge.http.shapes import EndsShape, ReloadShape, SentShape, StatsShape, shaped
+from runnel.edge.http.shapes import (
+    ConnectionsShape,
+    EndsShape,
+    ReloadShape,
+    SentShape,
+    StatsShape,
+    shaped,
+)
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import AdminRoute
 from runnel.errors import Code, RunnelError, StartupError
@@ -18,6 +25,7 @@ from runnel.telemetry.traffic import Sent
 #: How far back ends are counted, and how many sessions and users are named.
 _ENDS_OF: Final = timedelta(hours=24)
 _MOST: Final = 50
+_MOST_CONNECTIONS: Final = 1000
 
 router = APIRouter(
     prefix="/api/admin", route_class=AdminRoute, tags=["admin"], dependencies=[*SIGNED_IN]
@@ -62,6 +70,33 @@ async def stats(parts: AppParts) -> Response:
             for user_id, of_user in sent
         ],
         "total": {**_ends(ends), **_sent(parts.traffic.total())},
+    }
+    return JsonResponse(shown)
+
+
+@router.get("/connections", response_class=Response, responses=shaped(ConnectionsShape))
+async def connections(
+    parts: AppParts,
+    limit: Annotated[int, Query(ge=1, le=_MOST_CONNECTIONS)] = 100,
+    cursor: str | None = None,
+) -> Response:
+    """Who is connected by WebSocket, the longest first."""
+    page = await parts.connections.page(cursor, limit + 1)
+    shown: ConnectionsShape = {
+        "connections": [
+            {
+                "connection_id": each.id,
+                "user_id": each.user_id,
+                "username": each.username,
+                "channel": each.channel,
+                "session_id": each.session_id,
+                "address": each.address,
+                "user_agent": each.user_agent,
+                "connected_at": each.connected_at,
+            }
+            for each in page[:limit]
+        ],
+        "next_cursor": page[limit - 1].id if len(page) > limit else None,
     }
     return JsonResponse(shown)
 

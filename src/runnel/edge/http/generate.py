@@ -8,10 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runnel.accounts.entities import Identity
+from runnel.edge.asking import AskBody
 from runnel.edge.deps import SIGNED_IN, Caller
 from runnel.edge.dialects.sse import dialect_of
 from runnel.edge.http import answering
-from runnel.edge.http.asking import AskBody
 from runnel.edge.http.shapes import READ_TO_THE_END, STREAM, AcceptedShape, AnswerShape, shaped
 from runnel.edge.http.streaming import writing
 from runnel.edge.positions import position_of

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, Params
 from runnel.chat.param_fields import MaxTokens, Seed, StopSequences, Temperature, TopP
-from runnel.edge.http.asking import MOST_MESSAGES
+from runnel.edge.asking import MOST_MESSAGES
 from runnel.edge.http.openai_messages import CompletionMessage
 
 _MOST_TOOLS: Final = 256

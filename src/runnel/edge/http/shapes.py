@@ -68,6 +68,24 @@ class AcceptedShape(TypedDict):
     ticket: str
 
 
+class ConnectionShape(TypedDict):
+    """One WebSocket; `session_id` is told of a session's channel."""
+
+    connection_id: str
+    user_id: str
+    username: str
+    channel: Literal["completions", "session", "user"]
+    session_id: str | None
+    address: str | None
+    user_agent: str | None
+    connected_at: datetime
+
+
+class ConnectionsShape(TypedDict):
+    connections: list[ConnectionShape]
+    next_cursor: str | None
+
+
 class PollShape(TypedDict):
     """Events, each with its `position`, its `type` and what else it says.
 

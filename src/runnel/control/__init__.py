@@ -1,0 +1,1 @@
+"""What instances tell each other beside the stream logs, and count together."""

@@ -1,0 +1,76 @@
+"""The control of one process: notices, connections and spent tickets, in memory."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+from runnel.accounts.connections import Connected
+from runnel.chat.notices import Hear, Notice
+
+
+class MemoryBus:
+    """Implements chat.notices.Bus."""
+
+    def __init__(self) -> None:
+        self._hearing = defaultdict[str, dict[object, Hear]](dict)
+
+    def publish(self, notice: Notice) -> None:
+        for hear in tuple(self._hearing.get(notice.user_id, {}).values()):
+            hear(notice)
+
+    @contextmanager
+    def hearing(self, user_id: str, hear: Hear) -> Generator[None]:
+        place = object()
+        self._hearing[user_id][place] = hear
+        try:
+            yield
+        finally:
+            del self._hearing[user_id][place]
+            if not self._hearing[user_id]:
+                del self._hearing[user_id]
+
+
+class MemoryConnections:
+    """Implements accounts.connections.Connections."""
+
+    def __init__(self) -> None:
+        self._connected: dict[str, Connected] = {}
+        self._of_user = Counter[str]()
+
+    async def enter(self, connected: Connected, *, most_of_user: int) -> bool:
+        if self._of_user[connected.user_id] >= most_of_user:
+            return False
+        self._connected[connected.id] = connected
+        self._of_user[connected.user_id] += 1
+        return True
+
+    async def leave(self, connection_id: str) -> None:
+        connected = self._connected.pop(connection_id, None)
+        if connected is not None:
+            self._of_user[connected.user_id] -= 1
+            if not self._of_user[connected.user_id]:
+                del self._of_user[connected.user_id]
+
+    async def page(self, after: str | None, limit: int) -> Sequence[Connected]:
+        ids = sorted(id_ for id_ in self._connected if after is None or id_ > after)
+        return [self._connected[id_] for id_ in ids[:limit]]
+
+
+class MemorySpent:
+    """Implements accounts.tickets.Spent."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}  # in the order in which they were spent
+
+    async def spend(self, ticket_id: str, seconds: float) -> bool:
+        now = self._clock()
+        for id_, until in tuple(self._until.items()):
+            if until > now:
+                break
+            del self._until[id_]
+        if ticket_id in self._until:
+            return False
+        self._until[ticket_id] = now + seconds
+        return True

@@ -1,0 +1,1 @@
+"""WebSockets: one connection loop, and what it needs."""

@@ -1,0 +1,284 @@
+"""The connection loop: from a client's frames to the chat core, whatever the dialect."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Final, cast
+
+import uuid_utils
+from pydantic import ValidationError
+
+from runnel.accounts.entities import Identity
+from runnel.chat.channels import Channel, Listener, SessionState
+from runnel.chat.entities import Ask, Generation
+from runnel.chat.notices import Asked, Typing
+from runnel.chat.text import clean
+from runnel.edge.asking import AskBody
+from runnel.edge.dialects.sockets import (
+    Aborting,
+    Answer,
+    Asking,
+    BeingTyped,
+    Command,
+    Frame,
+    Resuming,
+    error_frame,
+    invalid,
+    kind_of,
+    unknown_member,
+    write,
+)
+from runnel.edge.parts import Parts
+from runnel.edge.sockets import CloseCode
+from runnel.edge.ws.admission import token_of
+from runnel.edge.ws.deliveries import Deliveries
+from runnel.edge.ws.delivery import Delivery
+from runnel.edge.ws.places import Place
+from runnel.edge.ws.wire import Wire
+from runnel.errors import Code, RunnelError
+
+_PONG: Final = [write(type="pong")]
+
+
+class Connection:
+    """One signed-in connection, at its place."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        parts: Parts,
+        identity: Identity,
+        place: Place,
+        deliveries: Deliveries,
+    ) -> None:
+        self.id = str(uuid_utils.uuid7())
+        self._wire = wire
+        self._parts = parts
+        self._identity = identity
+        self._place = place
+        self._dialect = place.dialect
+        self._deliveries = deliveries
+        self._resumed: Delivery | None = None
+        self._channel: Channel | None = None
+
+    async def join(self, stack: ExitStack) -> SessionState | None:
+        """Takes its place until the stack is closed. How its session stands, if it is in one.
+
+        Raises RunnelError `not_found`, `store_unavailable`.
+        """
+        channels, user_id = self._parts.channels, self._identity.user_id
+        listener = Listener(self.id, self._hear, self._hear_typing)
+        state = None
+        if self._place.session is not None:
+            self._channel, state = await channels.session(
+                stack, user_id, self._place.session, listener
+            )
+        elif self._place.kind == "user":
+            self._channel = await channels.user(stack, user_id, listener)
+        return state
+
+    async def run(self, state: SessionState | None) -> None:
+        """Serves it until it is closed, by whomever; then raises ClosedError."""
+        await self._wire.send(self._dialect.connected(self.id, state))
+        self._deliveries.begin()
+        while True:
+            frame: Frame = {}
+            try:
+                frame = await self._wire.receive()
+                await self._serve(frame)
+            except RunnelError as error:
+                self._parts.metrics.error(error.code)
+                if error.code is Code.UNAUTHORIZED:
+                    self._wire.end(CloseCode.UNAUTHORIZED, error.message)
+                else:
+                    key = frame.get("client_message_id")
+                    named = {"client_message_id": key} if isinstance(key, str) else {}
+                    await self._wire.send([error_frame(error, **named)])
+
+    async def _serve(self, frame: Frame) -> None:
+        match kind_of(frame):
+            case "ping":
+                await self._wire.send(_PONG)
+            case "auth":
+                await self._sign_in_again(frame)
+            case _:
+                await self._act(frame)
+
+    async def _sign_in_again(self, frame: Frame) -> None:
+        """Some clients always send their token, also where the handshake held it."""
+        identity = await self._parts.accounts.authenticate(token_of(frame))
+        if identity.user_id != self._identity.user_id:
+            raise RunnelError(Code.CONFLICT, "This socket is another user's. Open a new one.")
+
+    async def _act(self, frame: Frame) -> None:
+        # Whoever was somebody when the socket was opened may be nobody by now.
+        await self._parts.accounts.holder(self._identity.user_id, self._identity.login_id)
+        if self._dialect.asks(frame):
+            await self._parts.limiter.admit_frame(self._wire.websocket)
+        command: Command = self._dialect.command(frame)
+        match command:
+            case Asking():
+                await self._ask(command)
+            case Aborting():
+                await self._abort(command.generation_id)
+            case Resuming():
+                await self._resume(command)
+            case BeingTyped():
+                self._parts.channels.typing(
+                    Typing(
+                        self._identity.user_id, self._session_id(), self.id, active=command.active
+                    )
+                )
+
+    async def _ask(self, asking: Asking) -> None:
+        body = _validated(asking)
+        told = self._deliveries.only()
+        alone = self._place.kind == "completions"
+        if alone and told is not None:
+            raise RunnelError(
+                Code.BUSY,
+                "An answer is being told. Wait for its end or abort it, then ask again.",
+                facts={"generation_id": told.generation_id},
+            )
+        ask = _to_ask(body, asking, self._identity)
+        ask = replace(
+            ask,
+            text=clean(ask.text),  # all are told the same
+            session=self._place.session or ask.session,
+            needs_reader=alone,
+            origin=self.id,
+            whole=body.streams is False,
+        )
+        generation = await self._parts.chat.ask(ask)
+        asked = Asked.of(generation, ask)
+        if self._channel is not None:
+            self._channel.knows(asked.generation_id, asked.asked_at)
+        delivery = self._deliveries.of(asked.generation_id)
+        if delivery is not None:
+            delivery.again(question=True, after=None)
+        else:
+            answer = Answer(asked, own=True, echo=body.session_id, whole=ask.whole)
+            self._deliveries.add(self._delivery(answer))
+
+    async def _abort(self, generation_id: str | None) -> None:
+        user_id = self._identity.user_id
+        if generation_id is None:
+            generation_id = await self._running()
+        elif self._place.session is not None:
+            await self._refuse_foreign(generation_id)
+        told = self._deliveries.of(generation_id)
+        generation = await self._parts.chat.abort(user_id, generation_id)
+        if told is None:  # else it is told the end like any other
+            await self._tell_end(generation)
+
+    async def _running(self) -> str:
+        """What is running here. Raises RunnelError `not_found`."""
+        if self._channel is None:
+            told = self._deliveries.only()
+            running = told and told.generation_id
+        else:
+            running = await self._parts.channels.running_in(
+                self._identity.user_id, self._session_id()
+            )
+        if running is None:
+            raise RunnelError(Code.NOT_FOUND, "No answer is being made here.")
+        return running
+
+    async def _tell_end(self, generation: Generation) -> None:
+        if not generation.status.terminal:
+            raise RunnelError(
+                Code.STREAM_UNAVAILABLE,
+                "The answer is being stopped; its end is not confirmed yet.",
+                facts={"generation_id": generation.id},
+            )
+        answer = Answer(_asked_of(generation), own=True)
+        end = generation.terminal()
+        row = generation if self._dialect.needs_row(answer, end) else None
+        await self._wire.send(self._dialect.end(answer, end, row))
+
+    async def _resume(self, resuming: Resuming) -> None:
+        user_id, generation_id = self._identity.user_id, resuming.generation_id
+        await self._refuse_foreign(generation_id)
+        delivery = self._deliveries.of(generation_id)
+        if self._resumed is not None and self._resumed is not delivery:
+            self._resumed.leave()
+        if delivery is not None:
+            delivery.again(question=False, after=resuming.after)
+        else:
+            generation = await self._parts.chat.generation(user_id, generation_id)
+            asked = _asked_of(generation)
+            if self._channel is not None:
+                self._channel.knows(asked.generation_id, asked.asked_at)
+            answer = Answer(asked, own=True)
+            delivery = self._delivery(answer, question=False, after=resuming)
+            self._deliveries.add_at_once(delivery)
+        self._resumed = delivery
+
+    async def _refuse_foreign(self, generation_id: str) -> None:
+        """Raises RunnelError `not_found` for what is not of this session."""
+        seen = await self._parts.chat.see(self._identity.user_id, generation_id)
+        if seen.session_id != self._session_id():
+            raise RunnelError(Code.NOT_FOUND, "There is no such generation in this session.")
+
+    def _session_id(self) -> str:
+        assert self._channel is not None
+        assert self._channel.session_id is not None
+        return self._channel.session_id
+
+    def _delivery(
+        self, answer: Answer, *, question: bool = True, after: Resuming | None = None
+    ) -> Delivery:
+        return Delivery(
+            self._parts.chat,
+            self._wire,
+            self._dialect,
+            answer,
+            question=question,
+            after=after and after.after,
+        )
+
+    def _hear(self, asked: Asked) -> bool:
+        if self._deliveries.full:
+            return False
+        self._deliveries.add(self._delivery(Answer(asked, own=False, whole=asked.whole)))
+        return True
+
+    def _hear_typing(self, typing: Typing) -> None:
+        self._deliveries.post(typing.origin, self._dialect.typing(typing))
+
+
+def _asked_of(generation: Generation) -> Asked:
+    """What is told of an answer whose question is not told."""
+    return Asked(
+        user_id=generation.user_id,
+        session_id=generation.session_id,
+        session_name=generation.session_name,
+        generation_id=generation.id,
+        message_id=generation.message_id,
+        user_message_id=generation.user_message_id,
+        question="",
+        asked_at=generation.created_at,
+    )
+
+
+def _validated(asking: Asking) -> AskBody:
+    """Raises RunnelError `invalid_request`, naming the first fault as the frame has it."""
+    try:
+        return AskBody.model_validate(asking.body)
+    except ValidationError as error:
+        fault = cast("dict[str, Any]", error.errors(include_url=False, include_input=False)[0])
+        # What is of no one field is that `stream` says one thing, and `params` another.
+        ours, *inner = [str(part) for part in fault["loc"]] or ["stream"]
+        field = ".".join([asking.names.get(ours, ours), *inner])
+        if fault["type"] == "extra_forbidden":
+            raise invalid(field, unknown_member(field)) from None
+        raise invalid(field, fault["msg"].removeprefix("Value error, ")) from None
+
+
+def _to_ask(body: AskBody, asking: Asking, caller: Identity) -> Ask:
+    """Raises RunnelError `invalid_request`; what cannot name a session, as the frame has it."""
+    try:
+        return body.to_ask(caller, None)
+    except RunnelError as error:
+        if error.field != "session_id":
+            raise
+        raise invalid(asking.names[error.field], error.message) from None

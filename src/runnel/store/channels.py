@@ -1,0 +1,127 @@
+"""What channels read: how a session stands, and what its user has asked of late."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runnel.chat.channels import Recent, RunningAnswer, SessionState
+from runnel.chat.entities import SessionRef
+from runnel.chat.notices import Asked
+from runnel.events import Position
+from runnel.store import sessions
+from runnel.store.engine import Database
+from runnel.store.shown import LIVE_STATES, live_in_session
+from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
+
+
+class SqlChannels:
+    """Implements chat.channels.ChannelStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
+        async with self._database.read() as connection:
+            found = await sessions.find(connection, user_id, ref)
+            if found is not None:
+                return await _state(connection, found)
+        if ref.name is None:
+            return None
+        async with self._database.write() as connection:
+            made = await sessions.find_or_create(connection, user_id, ref)
+            return await _state(connection, made)
+
+    async def running_in(self, user_id: str, session_id: str) -> str | None:
+        async with self._database.read() as connection:
+            found = await sessions.find(connection, user_id, SessionRef(id=session_id))
+            return found and await live_in_session(connection, found.id)
+
+    async def recent(self, user_ids: Collection[str], since: datetime) -> Sequence[Recent]:
+        async with self._database.read() as connection:
+            # Two questions, for each has an index of its own.
+            asked = await _recent(connection, user_ids, GenerationRow.created_at >= since)
+            live = await _recent(connection, user_ids, GenerationRow.status.in_(LIVE_STATES))
+        by_id = {each.generation_id: each for each in [*live, *asked]}
+        return sorted(by_id.values(), key=lambda each: (each.asked_at, each.generation_id))
+
+    async def asked(self, generation_ids: Collection[str]) -> Sequence[Asked]:
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(
+                    GenerationRow.id,
+                    GenerationRow.user_id,
+                    GenerationRow.session_id,
+                    GenerationRow.message_id,
+                    GenerationRow.user_message_id,
+                    GenerationRow.ask_key,
+                    GenerationRow.created_at,
+                    SessionRow.name,
+                    MessageRow.content,
+                )
+                .join(SessionRow, SessionRow.id == GenerationRow.session_id)
+                .join(MessageRow, MessageRow.id == GenerationRow.user_message_id)
+                .where(GenerationRow.id.in_(generation_ids))
+                .order_by(GenerationRow.created_at, GenerationRow.id)
+            )
+            return [
+                Asked(
+                    user_id=row.user_id,
+                    session_id=row.session_id,
+                    session_name=row.name,
+                    generation_id=row.id,
+                    message_id=row.message_id,
+                    user_message_id=row.user_message_id,
+                    question=row.content,
+                    asked_at=row.created_at,
+                    key=row.ask_key,
+                )
+                for row in rows
+            ]
+
+
+async def _recent(
+    connection: AsyncConnection, user_ids: Collection[str], which: ColumnElement[bool]
+) -> list[Recent]:
+    rows = await connection.execute(
+        select(
+            GenerationRow.id,
+            GenerationRow.user_id,
+            GenerationRow.session_id,
+            GenerationRow.status,
+            GenerationRow.created_at,
+        )
+        .join(SessionRow, SessionRow.id == GenerationRow.session_id)
+        .where(GenerationRow.user_id.in_(user_ids), which, SessionRow.hidden.is_(False))
+    )
+    return [
+        Recent(row.id, row.user_id, row.session_id, row.status in LIVE_STATES, row.created_at)
+        for row in rows
+    ]
+
+
+async def _state(connection: AsyncConnection, session: sessions.FoundSession) -> SessionState:
+    rows = await connection.execute(
+        select(
+            GenerationRow.id,
+            GenerationRow.message_id,
+            GenerationRow.epoch,
+            func.max(CheckpointRow.last_offset).label("offset"),
+        )
+        .outerjoin(
+            CheckpointRow,
+            and_(
+                CheckpointRow.generation_id == GenerationRow.id,
+                CheckpointRow.epoch == GenerationRow.epoch,
+            ),
+        )
+        .where(GenerationRow.session_id == session.id, GenerationRow.status.in_(LIVE_STATES))
+        .group_by(GenerationRow.id, GenerationRow.message_id, GenerationRow.epoch)
+    )
+    row = rows.first()
+    running = None
+    if row is not None:
+        position = None if row.offset is None else Position(row.epoch, row.offset)
+        running = RunningAnswer(row.id, row.message_id, position)
+    return SessionState(session.id, session.leaf_id, running)
