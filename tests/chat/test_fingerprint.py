@@ -22,8 +22,6 @@ OTHERS = [
     replace(ASK, text="why? "),
     replace(ASK, text="WHY?"),
     replace(ASK, session=SessionRef()),
-    replace(ASK, session=SessionRef(id="s")),
-    replace(ASK, session=SessionRef(name="t")),
     replace(ASK, history=None),
     replace(ASK, history=[]),
     replace(ASK, history=[Turn("system", "be kind"), Turn("user", "a")]),
@@ -55,11 +53,13 @@ def test_whatever_is_asked_otherwise_is_another_question() -> None:
     "ask",
     [
         replace(ASK, needs_reader=True),
+        replace(ASK, origin="a connection", whole=True),
+        replace(ASK, session=SessionRef(id="s")),  # which one, the key tells
         replace(ASK, key=AskKey("k", "whatever")),
         replace(ASK, history=tuple(ASK.history or ())),
         replace(ASK, params=replace(ASK.params, stop=["x", "y"])),
     ],
-    ids=["needs_reader", "key", "tuple", "list"],
+    ids=["needs_reader", "origin", "session", "key", "tuple", "list"],
 )
 def test_what_is_asked_alike_is_the_same_question(ask: Ask) -> None:
     assert fingerprint(ask) == fingerprint(ASK)
@@ -84,3 +84,11 @@ def test_it_is_the_same_in_every_process() -> None:
         command, env=environment, capture_output=True, text=True, check=True, timeout=50
     ).stdout.strip()
     assert elsewhere == fingerprint(Ask("ana", "why?", params=Params(stop=("x", "y"))))
+
+
+def test_a_key_is_of_its_session_however_that_is_called() -> None:
+    for session in (SessionRef(), SessionRef(id="1"), SessionRef(name="s")):
+        assert AskKey("k", session=session).is_of("1", "s")
+    for session in (SessionRef(id="2"), SessionRef(name="t"), SessionRef(id="s")):
+        assert not AskKey("k", session=session).is_of("1", "s")
+    assert not AskKey("k", session=SessionRef(name="s")).is_of("1", None)

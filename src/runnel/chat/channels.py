@@ -94,10 +94,22 @@ class Channel:
         self._listener = listener
         self._known: dict[str, datetime] = {}
         self._untold: Sequence[Asked] = ()
+        self._waiting: dict[str, Recent] = {}
+
+    @property
+    def waiting(self) -> Collection[Recent]:
+        """What the listener could not take; the next look tells of it."""
+        return self._waiting.values()
 
     def knows(self, generation_id: str, asked_at: datetime) -> None:
         """It needs not be told of this one."""
         self._known[generation_id] = asked_at
+        self._waiting.pop(generation_id, None)
+
+    def missed(self, asked: Asked) -> None:
+        """It could not be told to its end; the next look tells it anew."""
+        self._known.pop(asked.generation_id, None)
+        self._wait_for(asked)
 
     def tells_first(self, untold: Sequence[Asked]) -> None:
         """Before anything newer, it is told of these, unless it knows them by then."""
@@ -113,16 +125,42 @@ class Channel:
             if notice.origin != self._listener.connection_id:
                 self._listener.tell_typing(notice)
         else:
-            untold, self._untold = self._untold, ()
-            for asked in (*untold, notice):
-                self._hear_of(asked)
+            for asked in self._with_untold(notice):
+                # What waits is not overtaken.
+                self._hear_of(asked, can_take=not self._waiting)
 
-    def _hear_of(self, asked: Asked) -> None:
-        if asked.generation_id not in self._known and (
-            # Whoever asked is answered by itself.
-            asked.origin == self._listener.connection_id or self._listener.tell(asked)
-        ):
-            self.knows(asked.generation_id, asked.asked_at)
+    def catch_up(self, looked_for: set[str], found: Iterable[Asked]) -> None:
+        """A look has found these of its user, in their order, and nothing of the others."""
+        for generation_id in looked_for & self._waiting.keys():
+            del self._waiting[generation_id]
+        for each in found:
+            if self._concerns(each.session_id):
+                for asked in self._with_untold(each):
+                    self._hear_of(asked, can_take=True)
+
+    def _with_untold(self, asked: Asked) -> Sequence[Asked]:
+        untold, self._untold = self._untold, ()
+        return (*untold, asked)
+
+    def _hear_of(self, asked: Asked, *, can_take: bool) -> None:
+        generation_id = asked.generation_id
+        if generation_id in self._known:
+            return
+        # Whoever asked is answered by itself.
+        own = asked.origin == self._listener.connection_id
+        if own or (can_take and self._listener.tell(asked)):
+            self.knows(generation_id, asked.asked_at)
+        else:
+            self._wait_for(asked)
+
+    def _wait_for(self, asked: Asked) -> None:
+        self._waiting[asked.generation_id] = Recent(
+            asked.generation_id,
+            asked.user_id,
+            asked.session_id,
+            live=False,
+            asked_at=asked.asked_at,
+        )
 
     def forget(self, before: datetime, still: Collection[str]) -> None:
         """What no look will find any more."""
@@ -167,8 +205,7 @@ class Channels:
         if state is None:
             raise RunnelError(Code.NOT_FOUND, "There is no such session.")
         channel = Channel(user_id, state.session_id, listener)
-        self._join(stack, channel)
-        live = await self._know_what_ended(channel)
+        live = await self._join(stack, channel)
         here = [each.generation_id for each in live if each.session_id == state.session_id]
         channel.tells_first(await self._store.asked(here) if here else ())
         # Once more: from now on what is begun is told, and so nothing falls between.
@@ -178,14 +215,21 @@ class Channels:
     async def user(self, stack: ExitStack, user_id: str, listener: Listener) -> Channel:
         """Joins a user's channel until the stack is closed; what is running is told at once."""
         channel = Channel(user_id, None, listener)
-        self._join(stack, channel)
-        live = await self._know_what_ended(channel)
+        live = await self._join(stack, channel)
         await self._tell_of(live, [channel])
         return channel
 
     def typing(self, notice: Typing) -> None:
         """Tells the others of a session's channel."""
         self._bus.publish(notice)
+
+    async def asked_in(self, channel: Channel, generation_id: str) -> Asked:
+        """A question of a channel by its generation. Raises RunnelError `not_found`."""
+        found = await self._store.asked([generation_id])
+        for asked in found:
+            if (asked.user_id, asked.session_id) == (channel.user_id, channel.session_id):
+                return asked
+        raise RunnelError(Code.NOT_FOUND, "There is no such generation in this session.")
 
     async def running_in(self, user_id: str, session_id: str) -> str | None:
         """The id of the generation that is being made in a user's session."""
@@ -211,17 +255,25 @@ class Channels:
             some = users[begin : begin + _ROWS_A_LOOK]
             recent = await self._store.recent(some, since)
             here = [channel for user_id in some for channel in self._channels.get(user_id, ())]
-            await self._tell_of(recent, here)
+            waiting = [each for channel in here for each in channel.waiting]
+            await self._tell_of([*recent, *waiting], here)
             live = {each.generation_id for each in recent if each.live}
             for channel in here:
                 channel.forget(since, live)
         self._looked = begun
 
-    def _join(self, stack: ExitStack, channel: Channel) -> None:
-        here = self._channels[channel.user_id]
-        here.add(channel)
-        stack.callback(self._leave, channel)
+    async def _join(self, stack: ExitStack, channel: Channel) -> Sequence[Recent]:
+        """From now on it hears. What had ended before is not news; what is live is returned."""
         stack.enter_context(self._bus.hearing(channel.user_id, channel.hear))
+        since = min(self._looked, self._clock()) - _OVERLAP
+        recent = await self._store.recent([channel.user_id], since)
+        for each in recent:
+            if not each.live:
+                channel.knows(each.generation_id, each.asked_at)
+        # Only now: a look in between would have told it what had ended.
+        self._channels[channel.user_id].add(channel)
+        stack.callback(self._leave, channel)
+        return [each for each in recent if each.live]
 
     def _leave(self, channel: Channel) -> None:
         here = self._channels[channel.user_id]
@@ -229,25 +281,24 @@ class Channels:
         if not here:
             del self._channels[channel.user_id]
 
-    async def _know_what_ended(self, channel: Channel) -> Sequence[Recent]:
-        """What had ended before is not news; the rest is returned."""
-        since = min(self._looked, self._clock()) - _OVERLAP
-        recent = await self._store.recent([channel.user_id], since)
-        for each in recent:
-            if not each.live:
-                channel.knows(each.generation_id, each.asked_at)
-        return [each for each in recent if each.live]
-
-    async def _tell_of(self, recent: Iterable[Recent], channels: Collection[Channel]) -> None:
+    async def _tell_of(self, recent: Iterable[Recent], channels: Iterable[Channel]) -> None:
         by_user = defaultdict[str, list[Channel]](list)
         for channel in channels:
             by_user[channel.user_id].append(channel)
         lacking = {
-            each.generation_id: [one for one in by_user[each.user_id] if one.lacks(each)]
+            each.generation_id: each
             for each in recent
+            if any(channel.lacks(each) for channel in by_user[each.user_id])
         }
-        ids = [generation_id for generation_id, ones in lacking.items() if ones]
-        for begin in range(0, len(ids), _ROWS_A_LOOK):
-            for asked in await self._store.asked(ids[begin : begin + _ROWS_A_LOOK]):
-                for channel in lacking[asked.generation_id]:
-                    channel.hear(asked)
+        in_order = sorted(lacking.values(), key=lambda each: (each.asked_at, each.generation_id))
+        for begin in range(0, len(in_order), _ROWS_A_LOOK):
+            some = in_order[begin : begin + _ROWS_A_LOOK]
+            ids = {each.generation_id for each in some}
+            found = defaultdict[str, list[Asked]](list)
+            for asked in await self._store.asked(ids):
+                found[asked.user_id].append(asked)
+            for user_id in {each.user_id for each in some}:
+                here = self._channels.get(user_id, ())
+                # Without those that have left meanwhile.
+                for channel in [one for one in by_user[user_id] if one in here]:
+                    channel.catch_up(ids, found[user_id])

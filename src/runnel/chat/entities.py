@@ -115,11 +115,20 @@ class SessionRef:
 class AskKey:
     """What makes a question that is sent again harmless: the client's key, and what was asked.
 
-    `fingerprint` is equal for equal questions only.
+    `fingerprint` is equal for equal questions only, in whatever session; `session` is where.
     """
 
     text: str
     fingerprint: str = ""
+    session: SessionRef = SessionRef()
+
+    def is_of(self, session_id: str, session_name: str | None) -> bool:
+        """Whether it was, or may have been, asked there: by id, by name, or without either."""
+        return (
+            self.session == SessionRef()
+            or self.session.id == session_id
+            or (session_name is not None and self.session.name == session_name)
+        )
 
 
 @dataclass(frozen=True, slots=True)

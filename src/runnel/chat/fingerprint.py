@@ -4,15 +4,18 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from runnel.chat.entities import Ask
+from runnel.chat.entities import Ask, SessionRef
 
 
 def fingerprint(ask: Ask) -> str:
-    """SHA-256, in hex, of what was asked, as the client put it."""
+    """SHA-256, in hex, of what was asked, as the client put it.
+
+    Of the session only whether one was named: its name and its id mean the same.
+    """
     asked = {
         "text": ask.text,
         "history": None if ask.history is None else [asdict(turn) for turn in ask.history],
-        "session": asdict(ask.session),
+        "session": ask.session != SessionRef(),
         "model": ask.model,
         "params": asdict(ask.params),
     }

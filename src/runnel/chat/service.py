@@ -218,7 +218,7 @@ class ChatService:
         history = ask.history and [_cleaned(turn) for turn in ask.history]
         ask = replace(ask, text=question.text, turn=ask.turn and question, history=history)
         if ask.key is not None:
-            ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask)))
+            ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask), ask.session))
         return ask
 
     async def _begin(self, ask: Ask, candidates: Candidates) -> Generation:

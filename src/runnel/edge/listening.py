@@ -8,6 +8,8 @@ from runnel.errors import StartupError
 from runnel.settings import SocketSettings
 
 _BACKLOG: Final = 2048
+#: How much the system takes for a client beyond what is on its way to it.
+_UNSENT_BYTES: Final = 128 * 1024
 
 
 class WebSocketOptions(TypedDict):
@@ -47,6 +49,10 @@ def bind(host: str, port: int, *, send_timeout_seconds: float) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
         milliseconds = round(send_timeout_seconds * 1000)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        # Of itself the system takes megabytes for a client that reads slowly; a ping, which is to
+        # tell whether somebody is there, would wait behind them.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     try:
         bound.bind((host, port))
     except OSError as error:

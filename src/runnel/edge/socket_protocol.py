@@ -18,6 +18,7 @@ LINGER_SECONDS: Final = 1.0
 #: How long one socket's input may keep the loop, looked at after each piece.
 _TURN_SECONDS: Final = 0.001
 _PIECE_BYTES: Final = 512
+_MOST_UNWRITTEN_BYTES: Final = 16 * 1024
 #: Pings, pongs and empty pieces: messages the application counts itself.
 _EMPTY_FRAMES_A_SECOND: Final = 100
 
@@ -44,6 +45,10 @@ class LingeringTransport(asyncio.Transport):
         self._inner = inner
         self._closing = closing
         self._ended = False
+        # What is written in one turn of the loop leaves together: a call of the system's for each
+        # frame would cost more than all else that is done for it.
+        self._unwritten: list[bytes | bytearray | memoryview] = []
+        self._unwritten_bytes = 0
         self.hung_up = False
         self.pause_reading = inner.pause_reading
         self.resume_reading = resuming
@@ -51,6 +56,7 @@ class LingeringTransport(asyncio.Transport):
     @override
     def close(self) -> None:
         if not self._ended:
+            self._write_out()
             self._ended = True
             self._closing()
 
@@ -79,8 +85,19 @@ class LingeringTransport(asyncio.Transport):
 
     @override
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._ended:
-            self._inner.write(data)
+        if self._ended:
+            return
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._write_out)
+        self._unwritten.append(data)
+        self._unwritten_bytes += len(data)
+        if self._unwritten_bytes >= _MOST_UNWRITTEN_BYTES:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        unwritten, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
+        if unwritten and not self._inner.is_closing():
+            self._inner.write(b"".join(unwritten))
 
 
 class SocketProtocol(WSProtocol):
@@ -111,6 +128,11 @@ class SocketProtocol(WSProtocol):
             self.loop.call_soon(self._take)
         else:
             self._lingering.hang_up()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unread = memoryview(b"")
+        super().connection_lost(exc)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -152,6 +174,15 @@ class SocketProtocol(WSProtocol):
     def handle_pong(self, event: Pong) -> None:
         if self._may_say_nothing():
             super().handle_pong(event)
+
+    @override
+    def keepalive_timeout(self) -> None:
+        if self.read_paused and not self.close_sent:
+            # The application is slow with an earlier message: the pong may be there, unread.
+            assert self.ping_timeout is not None
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+        else:
+            super().keepalive_timeout()
 
     def _may_say_nothing(self) -> bool:
         """Ends a socket over which too many empty frames come."""

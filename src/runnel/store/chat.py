@@ -162,12 +162,15 @@ async def _asked_before(
     if found is None:
         return None
     generation_id, fingerprint = found
-    if fingerprint != key.fingerprint:
+    asked = await shown.get(connection, generation_id)
+    if asked is not None and not (
+        fingerprint == key.fingerprint and key.is_of(asked.session_id, asked.session_name)
+    ):
         raise RunnelError(
             Code.IDEMPOTENCY_CONFLICT,
             "This key was used for another question. Take a new key for each question.",
         )
-    return await shown.get(connection, generation_id)
+    return asked
 
 
 def _busy(running: str) -> RunnelError:

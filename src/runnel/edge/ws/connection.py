@@ -31,7 +31,7 @@ from runnel.edge.parts import Parts
 from runnel.edge.sockets import CloseCode
 from runnel.edge.ws.admission import token_of
 from runnel.edge.ws.deliveries import Deliveries
-from runnel.edge.ws.delivery import Delivery
+from runnel.edge.ws.delivery import Delivery, Way
 from runnel.edge.ws.places import Place
 from runnel.edge.ws.wire import Wire
 from runnel.errors import Code, RunnelError
@@ -133,7 +133,7 @@ class Connection:
         body = _validated(asking)
         told = self._deliveries.only()
         alone = self._place.kind == "completions"
-        if alone and told is not None:
+        if alone and told is not None and not told.asked_with(body.client_message_id):
             raise RunnelError(
                 Code.BUSY,
                 "An answer is being told. Wait for its end or abort it, then ask again.",
@@ -152,11 +152,11 @@ class Connection:
         asked = Asked.of(generation, ask)
         if self._channel is not None:
             self._channel.knows(asked.generation_id, asked.asked_at)
+        answer = Answer(asked, own=True, echo=body.session_id, whole=ask.whole)
         delivery = self._deliveries.of(asked.generation_id)
         if delivery is not None:
-            delivery.again(question=True, after=None)
+            delivery.again(answer)
         else:
-            answer = Answer(asked, own=True, echo=body.session_id, whole=ask.whole)
             self._deliveries.add(self._delivery(answer))
 
     async def _abort(self, generation_id: str | None) -> None:
@@ -164,11 +164,13 @@ class Connection:
         if generation_id is None:
             generation_id = await self._running()
         elif self._place.session is not None:
-            await self._refuse_foreign(generation_id)
+            assert self._channel is not None
+            await self._parts.channels.asked_in(self._channel, generation_id)
         told = self._deliveries.of(generation_id)
         generation = await self._parts.chat.abort(user_id, generation_id)
-        if told is None:  # else it is told the end like any other
+        if told is None and self._deliveries.of(generation_id) is None:
             await self._tell_end(generation)
+        # Else it is told the end like any other.
 
     async def _running(self) -> str:
         """What is running here. Raises RunnelError `not_found`."""
@@ -190,51 +192,41 @@ class Connection:
                 "The answer is being stopped; its end is not confirmed yet.",
                 facts={"generation_id": generation.id},
             )
+        if self._channel is not None:
+            self._channel.knows(generation.id, generation.created_at)
         answer = Answer(_asked_of(generation), own=True)
         end = generation.terminal()
         row = generation if self._dialect.needs_row(answer, end) else None
         await self._wire.send(self._dialect.end(answer, end, row))
 
     async def _resume(self, resuming: Resuming) -> None:
-        user_id, generation_id = self._identity.user_id, resuming.generation_id
-        await self._refuse_foreign(generation_id)
+        channel, generation_id = self._channel, resuming.generation_id
+        assert channel is not None
+        asked = await self._parts.channels.asked_in(channel, generation_id)
+        # Nothing is awaited from here on: what is heard meanwhile would be told twice.
         delivery = self._deliveries.of(generation_id)
         if self._resumed is not None and self._resumed is not delivery:
             self._resumed.leave()
         if delivery is not None:
-            delivery.again(question=False, after=resuming.after)
+            delivery.resume(resuming.after)
         else:
-            generation = await self._parts.chat.generation(user_id, generation_id)
-            asked = _asked_of(generation)
-            if self._channel is not None:
-                self._channel.knows(asked.generation_id, asked.asked_at)
-            answer = Answer(asked, own=True)
-            delivery = self._delivery(answer, question=False, after=resuming)
+            channel.knows(asked.generation_id, asked.asked_at)
+            delivery = self._delivery(Answer(asked, own=True), resuming)
             self._deliveries.add_at_once(delivery)
         self._resumed = delivery
-
-    async def _refuse_foreign(self, generation_id: str) -> None:
-        """Raises RunnelError `not_found` for what is not of this session."""
-        seen = await self._parts.chat.see(self._identity.user_id, generation_id)
-        if seen.session_id != self._session_id():
-            raise RunnelError(Code.NOT_FOUND, "There is no such generation in this session.")
 
     def _session_id(self) -> str:
         assert self._channel is not None
         assert self._channel.session_id is not None
         return self._channel.session_id
 
-    def _delivery(
-        self, answer: Answer, *, question: bool = True, after: Resuming | None = None
-    ) -> Delivery:
-        return Delivery(
-            self._parts.chat,
-            self._wire,
-            self._dialect,
-            answer,
-            question=question,
-            after=after and after.after,
-        )
+    def _delivery(self, answer: Answer, resuming: Resuming | None = None) -> Delivery:
+        way = Way(self._parts.chat, self._wire, self._dialect, self._missed)
+        return Delivery(way, answer, resuming)
+
+    def _missed(self, asked: Asked) -> None:
+        if self._channel is not None:
+            self._channel.missed(asked)
 
     def _hear(self, asked: Asked) -> bool:
         if self._deliveries.full:

@@ -1,40 +1,41 @@
 """One answer's way to one connection: from its log, through the dialect, to the wire."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runnel.chat.notices import Asked
 from runnel.chat.service import ChatService
-from runnel.edge.dialects.sockets import Answer, SocketDialect, encode, error_frame
+from runnel.edge.dialects.sockets import Answer, Resuming, SocketDialect, encode
 from runnel.edge.ws.wire import Wire
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Position, Start
+from runnel.events import Batch, Failed, Position, Start
 
 if TYPE_CHECKING:
     from runnel.chat.following import Follower
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What all answers of one connection share. `missed` is told of one that broke off on it."""
+
+    chat: ChatService
+    wire: Wire
+    dialect: SocketDialect
+    missed: Callable[[Asked], None]
+
+
 class Delivery:
     """Tells of the question, then follows the answer to its end, once.
 
-    `again` begins it anew, from wherever a connection says that it stands.
+    With `resuming` it tells nothing of the question, and only what is behind a position.
     """
 
-    def __init__(
-        self,
-        chat: ChatService,
-        wire: Wire,
-        dialect: SocketDialect,
-        answer: Answer,
-        *,
-        question: bool = True,
-        after: Position | None = None,
-    ) -> None:
+    def __init__(self, way: Way, answer: Answer, resuming: Resuming | None = None) -> None:
         self.answer = answer
-        self._chat = chat
-        self._wire = wire
-        self._dialect = dialect
-        self._question = question
-        self._after = after
+        self._way = way
+        self._question = resuming is None
+        self._after = resuming and resuming.after
         self._follower: Follower | None = None
         self._begins = False
         self._begun_again = False
@@ -44,11 +45,24 @@ class Delivery:
     def generation_id(self) -> str:
         return self.answer.asked.generation_id
 
-    def again(self, *, question: bool, after: Position | None) -> None:
-        """It goes on from there instead; before, tells of the question once more, if wanted."""
-        self._question = self._question or question
+    def asked_with(self, key: str | None) -> bool:
+        """Whether a question with that key may be the one that it answers, sent again."""
+        return key is not None and key == self.answer.asked.key
+
+    def again(self, answer: Answer) -> None:
+        """The question was sent again: it is told with all of its answer."""
+        self.answer = answer
+        self._question = True
+        self._begin_again(None)
+
+    def resume(self, after: Position | None) -> None:
+        """It goes on from there instead."""
+        self._begin_again(after)
+
+    def _begin_again(self, after: Position | None) -> None:
         self._after = after
         self._begun_again = True
+        self._left = False
         if self._follower is not None:
             self._follower.leave()
 
@@ -70,7 +84,10 @@ class Delivery:
             try:
                 await self._run()
             except RunnelError as error:
-                await self._wire.send([error_frame(error, generation_id=self.generation_id)])
+                if error.retryable:
+                    self._way.missed(self.answer.asked)
+                failed = Failed(error.code, error.message, error.retryable)
+                await self._way.wire.send(self._way.dialect.end(self.answer, failed, None))
             if not self._begun_again:
                 return
 
@@ -78,8 +95,8 @@ class Delivery:
         asked = self.answer.asked
         if self._question:
             self._question = False
-            await self._wire.send(self._dialect.question(self.answer))
-        follower = self._follower = await self._chat.attach(
+            await self._way.wire.send(self._way.dialect.question(self.answer))
+        follower = self._follower = await self._way.chat.attach(
             asked.user_id, asked.generation_id, self._after
         )
         self._begins = self._after is None
@@ -95,34 +112,34 @@ class Delivery:
                 del batches
         finally:
             follower.leave()
-        if not (follower.finished or self._begun_again or self._left or self._wire.ended):
+        if not (follower.finished or self._begun_again or self._left or self._way.wire.ended):
             raise RunnelError(
                 Code.STREAM_UNAVAILABLE,
-                "The answer cannot be read further now. Resume it in a moment.",
+                "The answer cannot be read further now; it goes on. Follow it again in a moment.",
             )
 
     async def _tell(self, batches: Sequence[Batch]) -> None:
         frames: list[bytes] = []
         if self._begins and not isinstance(batches[0].events[0], Start):
             # An answer that was begun anew meanwhile: what it belongs to is told all the same.
-            frames += self._dialect.start(self.answer)
+            frames += self._way.dialect.start(self.answer)
         self._begins = False
         for batch in batches:
-            frames += encode(self._dialect, self.answer, batch)
+            frames += encode(self._way.dialect, self.answer, batch)
         last = batches[-1].events[-1]
         if last.terminal:
             row = None
-            if self._dialect.needs_row(self.answer, last):
-                await self._wire.send(frames)
+            if self._way.dialect.needs_row(self.answer, last):
+                await self._way.wire.send(frames)
                 frames = []
                 asked = self.answer.asked
-                row = await self._chat.generation(asked.user_id, asked.generation_id)
-            frames += self._dialect.end(self.answer, last, row)
-        await self._wire.send(frames)
+                row = await self._way.chat.generation(asked.user_id, asked.generation_id)
+            frames += self._way.dialect.end(self.answer, last, row)
+        await self._way.wire.send(frames)
 
     async def _end_from_row(self) -> None:
         asked = self.answer.asked
-        row = await self._chat.generation(asked.user_id, asked.generation_id)
+        row = await self._way.chat.generation(asked.user_id, asked.generation_id)
         end = row.terminal()
-        needed = row if self._dialect.needs_row(self.answer, end) else None
-        await self._wire.send(self._dialect.end(self.answer, end, needed))
+        needed = row if self._way.dialect.needs_row(self.answer, end) else None
+        await self._way.wire.send(self._way.dialect.end(self.answer, end, needed))

@@ -144,12 +144,13 @@ class _Socket:
         parts = self._parts
         kind = "guest" if identity.guest else identity.role
         self._wire.count = parts.traffic.of(identity.user_id, kind)
+        connected_at = datetime.now(UTC)  # no later than its id, by which the register is in order
         connection = Connection(self._wire, parts, identity, place, self._deliveries)
         with ExitStack() as stack:
             # First of all: what is revoked while it comes in ends it.
             stack.enter_context(parts.watch.holding(identity, self._revoked))
             state = await connection.join(stack)
-            connected = self._connected(connection.id, identity, place, state)
+            connected = self._connected(connection.id, connected_at, identity, place, state)
             most = parts.settings.websocket_max_connections_per_user
             if not await parts.connections.enter(connected, most_of_user=most):
                 self.end(CloseCode.TOO_MANY, "too many connections of this user")
@@ -160,7 +161,12 @@ class _Socket:
                 await asyncio.shield(parts.connections.leave(connection.id))
 
     def _connected(
-        self, connection_id: str, identity: Identity, place: Place, state: SessionState | None
+        self,
+        connection_id: str,
+        connected_at: datetime,
+        identity: Identity,
+        place: Place,
+        state: SessionState | None,
     ) -> Connected:
         websocket = self._websocket
         agent = websocket.headers.get("user-agent")
@@ -172,7 +178,7 @@ class _Socket:
             session_id=state and state.session_id,
             address=websocket.client.host if websocket.client else None,
             user_agent=agent and agent[:_MOST_OF_A_USER_AGENT],
-            connected_at=datetime.now(UTC),
+            connected_at=connected_at,
         )
 
     def _revoked(self) -> None:

@@ -57,7 +57,8 @@ class Wire:
             raise ClosedError
         message = await self.websocket.receive()
         if message["type"] == "websocket.disconnect":
-            if message.get("code") == CloseCode.RESTARTING:  # the server's own, as it ends
+            # The server's own, as it ends; a client's comes with a reason, be it empty.
+            if message.get("code") == CloseCode.RESTARTING and "reason" not in message:
                 self.ended = CloseCode.RESTARTING
             raise ClosedError
         self.heard_at = time.monotonic()
