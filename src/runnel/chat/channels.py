@@ -94,6 +94,7 @@ class Channel:
         self._listener = listener
         self._known: dict[str, datetime] = {}
         self._untold: Sequence[Asked] = ()
+        self._early: list[Asked] | None = []  # until it is known what came before
         self._waiting: dict[str, Recent] = {}
 
     @property
@@ -111,9 +112,12 @@ class Channel:
         self._known.pop(asked.generation_id, None)
         self._wait_for(asked)
 
-    def tells_first(self, untold: Sequence[Asked]) -> None:
-        """Before anything newer, it is told of these, unless it knows them by then."""
+    def begin(self, untold: Sequence[Asked] = ()) -> None:
+        """What is heard is told from now on, but before it these, unless they are known by then."""
         self._untold = untold
+        early, self._early = self._early or (), None
+        for asked in early:
+            self.hear(asked)
 
     def lacks(self, recent: Recent) -> bool:
         return self._concerns(recent.session_id) and recent.generation_id not in self._known
@@ -124,6 +128,8 @@ class Channel:
         if isinstance(notice, Typing):
             if notice.origin != self._listener.connection_id:
                 self._listener.tell_typing(notice)
+        elif self._early is not None:
+            self._early.append(notice)
         else:
             for asked in self._with_untold(notice):
                 # What waits is not overtaken.
@@ -207,7 +213,7 @@ class Channels:
         channel = Channel(user_id, state.session_id, listener)
         live = await self._join(stack, channel)
         here = [each.generation_id for each in live if each.session_id == state.session_id]
-        channel.tells_first(await self._store.asked(here) if here else ())
+        channel.begin(await self._store.asked(here) if here else ())
         # Once more: from now on what is begun is told, and so nothing falls between.
         now = await self._store.open_session(user_id, SessionRef(id=state.session_id))
         return channel, now or state
@@ -217,6 +223,7 @@ class Channels:
         channel = Channel(user_id, None, listener)
         live = await self._join(stack, channel)
         await self._tell_of(live, [channel])
+        channel.begin()
         return channel
 
     def typing(self, notice: Typing) -> None:

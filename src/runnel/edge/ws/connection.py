@@ -59,6 +59,7 @@ class Connection:
         self._deliveries = deliveries
         self._resumed: Delivery | None = None
         self._channel: Channel | None = None
+        self._types = False
 
     async def join(self, stack: ExitStack) -> SessionState | None:
         """Takes its place until the stack is closed. How its session stands, if it is in one.
@@ -80,6 +81,13 @@ class Connection:
         """Serves it until it is closed, by whomever; then raises ClosedError."""
         await self._wire.send(self._dialect.connected(self.id, state))
         self._deliveries.begin()
+        try:
+            await self._serve_frames()
+        finally:
+            if self._types:  # whoever goes types no more
+                self._type(active=False)
+
+    async def _serve_frames(self) -> None:
         while True:
             frame: Frame = {}
             try:
@@ -123,11 +131,13 @@ class Connection:
             case Resuming():
                 await self._resume(command)
             case BeingTyped():
-                self._parts.channels.typing(
-                    Typing(
-                        self._identity.user_id, self._session_id(), self.id, active=command.active
-                    )
-                )
+                self._type(active=command.active)
+
+    def _type(self, *, active: bool) -> None:
+        self._types = active
+        self._parts.channels.typing(
+            Typing(self._identity.user_id, self._session_id(), self.id, active=active)
+        )
 
     async def _ask(self, asking: Asking) -> None:
         body = _validated(asking)
