@@ -209,7 +209,7 @@ class _Connection:
         return True
 
     async def _pass_requests(self, server: asyncio.StreamWriter) -> None:
-        """From the client to the server, seeing where each request begins."""
+        """From the client to the server, seeing where each request begins, up to a WebSocket's."""
         with suppress(asyncio.IncompleteReadError):
             while True:
                 raw = await self._reader.readuntil(b"\r\n\r\n")
@@ -218,6 +218,11 @@ class _Connection:
                 self._left = self._proxy.plan_for(head)
                 length = int(head.headers.get("content-length", "0"))
                 server.write(raw + await self._reader.readexactly(length))
+                await server.drain()
+                if head.headers.get("upgrade", "").lower() == "websocket":
+                    break
+            while data := await self._reader.read(_READ_BYTES):
+                server.write(data)
                 await server.drain()
 
     async def _pass_responses(self, answers: asyncio.StreamReader) -> None:

@@ -75,10 +75,10 @@ class Chromium:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
     @contextmanager
-    def tab(self, url: str) -> Generator[Tab]:
-        """Shows a page; what it throws fails the test."""
+    def tab(self, url: str, **options: Any) -> Generator[Tab]:
+        """Shows a page; what it throws fails the test. `options` are those of its profile."""
         thrown: list[str] = []
-        context = self.call(self._browser.new_context())
+        context = self.call(self._browser.new_context(**options))
         try:
             page = self.call(context.new_page())
             page.on("pageerror", lambda error: thrown.append(str(error)))

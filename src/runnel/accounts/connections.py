@@ -10,7 +10,7 @@ ChannelKind = Literal["completions", "session", "user"]
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """One connection. `session_id` is told of a session's channel."""
+    """One connection. `session_id` is told of a session's channel, once it has joined that."""
 
     id: str
     user_id: str
@@ -27,6 +27,10 @@ class Connections(Protocol):
 
     async def enter(self, connected: Connected, *, most_of_user: int) -> bool:
         """Registers one; False if its user has so many already."""
+        ...
+
+    async def locate(self, connection_id: str, session_id: str) -> None:
+        """It has joined a session's channel."""
         ...
 
     async def leave(self, connection_id: str) -> None:

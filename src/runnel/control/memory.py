@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from runnel.accounts.connections import Connected
 from runnel.chat.notices import Hear, Notice
@@ -44,6 +45,10 @@ class MemoryConnections:
         self._connected[connected.id] = connected
         self._of_user[connected.user_id] += 1
         return True
+
+    async def locate(self, connection_id: str, session_id: str) -> None:
+        connected = self._connected[connection_id]
+        self._connected[connection_id] = replace(connected, session_id=session_id)
 
     async def leave(self, connection_id: str) -> None:
         connected = self._connected.pop(connection_id, None)

@@ -14,6 +14,8 @@ from runnel.edge.ws.wire import ClosedError, Wire
 _log = structlog.stdlib.get_logger()
 #: How many answers that others asked for may be on their way to one connection.
 _MOST: Final = 64
+#: How long a close waits for what was read already.
+_FLUSH_SECONDS: Final = 1.0
 
 
 class Deliveries:
@@ -74,17 +76,30 @@ class Deliveries:
             self._by_generation[delivery.generation_id] = delivery
             self._run(self._tell(delivery))
 
-    def detach(self, *, client_left: bool) -> None:
-        """Ends all reading; what waits is not begun."""
-        for lane in self._lanes.values():
-            lane.clear()
-        for delivery in self._by_generation.values():
-            if client_left:
-                delivery.leave()
-            else:
-                delivery.close()
+    def leave(self) -> None:
+        """The client has gone."""
+        for delivery in self._end_lanes():
+            delivery.leave()
+        self.cancel()
+
+    async def close(self) -> None:
+        """Reads no more, and returns once what was read is told, or cannot be in time."""
+        for delivery in self._end_lanes():
+            delivery.close()
+        if self._tasks and self._begun.is_set():
+            await asyncio.wait(self._tasks, timeout=_FLUSH_SECONDS)
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Ends whatever still goes on."""
         for task in self._tasks:
             task.cancel()
+
+    def _end_lanes(self) -> Sequence[Delivery]:
+        """What waits is not begun any more; what is."""
+        for lane in self._lanes.values():
+            lane.clear()
+        return tuple(self._by_generation.values())
 
     def _run(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

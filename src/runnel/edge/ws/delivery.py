@@ -40,6 +40,7 @@ class Delivery:
         self._begins = False
         self._begun_again = False
         self._left = False
+        self._closed = False
 
     @property
     def generation_id(self) -> str:
@@ -74,6 +75,7 @@ class Delivery:
 
     def close(self) -> None:
         """The server ends the reading; for the client the answer is not over."""
+        self._closed = True
         if self._follower is not None:
             self._follower.close()
 
@@ -99,6 +101,8 @@ class Delivery:
         follower = self._follower = await self._way.chat.attach(
             asked.user_id, asked.generation_id, self._after
         )
+        if self._closed:
+            follower.close()
         self._begins = self._after is None
         try:
             if follower.finished:  # whoever holds the end is told it again
@@ -112,7 +116,7 @@ class Delivery:
                 del batches
         finally:
             follower.leave()
-        if not (follower.finished or self._begun_again or self._left or self._way.wire.ended):
+        if not (follower.finished or self._begun_again or self._left or self._closed):
             raise RunnelError(
                 Code.STREAM_UNAVAILABLE,
                 "The answer cannot be read further now; it goes on. Follow it again in a moment.",

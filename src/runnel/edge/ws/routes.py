@@ -12,7 +12,6 @@ from starlette.websockets import WebSocket
 
 from runnel.accounts.connections import Connected
 from runnel.accounts.entities import Identity
-from runnel.chat.channels import SessionState
 from runnel.edge.parts import Parts, parts_of
 from runnel.edge.sockets import CloseCode, restarting
 from runnel.edge.ws.admission import BEARER, identify, offers_bearer, origin_allowed, token_of
@@ -63,6 +62,7 @@ class _Socket:
         settings = self._parts.settings
         self._wire = Wire(
             websocket,
+            flush=self._flush,
             max_frame_bytes=settings.websocket_max_frame_bytes,
             max_depth=settings.max_json_depth,
             frames_per_second=settings.websocket_frames_per_second,
@@ -86,8 +86,6 @@ class _Socket:
         return self._wire.stalled_since
 
     def end(self, code: CloseCode, reason: str) -> None:
-        if self._wire.ended is None:
-            self._deliveries.detach(client_left=False)
         self._wire.end(code, reason.encode()[:_MOST_OF_A_REASON].decode(errors="ignore"))
 
     def cut(self) -> None:
@@ -111,9 +109,11 @@ class _Socket:
             self.end(CloseCode.FAILED, "internal error")
             raise
         finally:
-            self._deliveries.detach(client_left=wire.ended is None)
+            if wire.ended is None:
+                self._deliveries.leave()
             websocket.state.closed = wire.ended
             await wire.closed()
+            self._deliveries.cancel()
 
     async def _live(self, path: PathKind, name: str) -> None:
         sockets = self._parts.sockets
@@ -149,24 +149,21 @@ class _Socket:
         with ExitStack() as stack:
             # First of all: what is revoked while it comes in ends it.
             stack.enter_context(parts.watch.holding(identity, self._revoked))
-            state = await connection.join(stack)
-            connected = self._connected(connection.id, connected_at, identity, place, state)
+            connected = self._connected(connection.id, connected_at, identity, place)
             most = parts.settings.websocket_max_connections_per_user
             if not await parts.connections.enter(connected, most_of_user=most):
                 self.end(CloseCode.TOO_MANY, "too many connections of this user")
                 return
             try:
+                state = await connection.join(stack)
+                if state is not None:
+                    await parts.connections.locate(connection.id, state.session_id)
                 await connection.run(state)
             finally:
                 await asyncio.shield(parts.connections.leave(connection.id))
 
     def _connected(
-        self,
-        connection_id: str,
-        connected_at: datetime,
-        identity: Identity,
-        place: Place,
-        state: SessionState | None,
+        self, connection_id: str, connected_at: datetime, identity: Identity, place: Place
     ) -> Connected:
         websocket = self._websocket
         agent = websocket.headers.get("user-agent")
@@ -175,11 +172,14 @@ class _Socket:
             user_id=identity.user_id,
             username=identity.username,
             channel=place.kind,
-            session_id=state and state.session_id,
+            session_id=None,
             address=websocket.client.host if websocket.client else None,
             user_agent=agent and agent[:_MOST_OF_A_USER_AGENT],
             connected_at=connected_at,
         )
+
+    async def _flush(self) -> None:
+        await self._deliveries.close()
 
     def _revoked(self) -> None:
         self.end(CloseCode.UNAUTHORIZED, "the login does not hold any more")

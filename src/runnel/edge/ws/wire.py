@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -30,20 +30,29 @@ class Wire:
     """
 
     def __init__(
-        self, websocket: WebSocket, *, max_frame_bytes: int, max_depth: int, frames_per_second: int
+        self,
+        websocket: WebSocket,
+        *,
+        flush: Callable[[], Awaitable[None]],
+        max_frame_bytes: int,
+        max_depth: int,
+        frames_per_second: int,
     ) -> None:
+        """`flush` is awaited before a close of the server's is sent."""
         self.websocket = websocket
         self.ended: CloseCode | None = None
         self.was_cut = False
         self.heard_at = time.monotonic()
         self.stalled_since: float | None = None
         self.count: Callable[[int], None] = lambda _: None
+        self._flush = flush
         self._max_frame_bytes = max_frame_bytes
         self._max_depth = max_depth
         self._frames_per_second = frames_per_second
         self._second = 0
         self._frames = 0
         self._sending = 0
+        self._shut = False
         self._closing: asyncio.Task[None] | None = None
         self._task = asyncio.current_task()
 
@@ -108,7 +117,7 @@ class Wire:
             await asyncio.wait([self._closing])
 
     async def _send(self, frame: bytes) -> None:
-        if self.ended is not None:
+        if self._shut:
             raise ClosedError
         if not self._sending:
             self.stalled_since = time.monotonic()
@@ -124,6 +133,8 @@ class Wire:
 
     async def _close(self, code: CloseCode, reason: str) -> None:
         try:
+            await self._flush()
+            self._shut = True
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.websocket.close(code, reason)
         except TimeoutError:
