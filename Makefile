@@ -9,6 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests with readers from npm are left out where there is no npm. (The redirection has make ask
 # a shell: only a shell knows `command`.)
 NPM_INSTALLED := $(if $(shell command -v npm 2>/dev/null),tests/js/node_modules/.installed)
+# The same with the WebSocket test suite, which runs under Python 2.7 only. (pyenv gives its 2.7 when
+# asked by name.)
+PYTHON2 ?= env PYENV_VERSION=2.7 python2.7
+AUTOBAHN_INSTALLED := $(if $(shell $(PYTHON2) -m pip --version 2>/dev/null),.venv/autobahn/.installed)
 
 .PHONY: help
 help: ## Print what can be done here
@@ -23,13 +27,16 @@ dev: .venv/installed ## The same, starting anew whenever the code changes
 	@exec $(RUNNEL) serve --reload
 
 .PHONY: test
-test: .venv/installed-dev $(NPM_INSTALLED) ## Install the test tools too and run the whole suite
+test: .venv/installed-dev $(NPM_INSTALLED) $(AUTOBAHN_INSTALLED) ## Install the test tools too and run the whole suite
 	$(BIN)/pytest --numprocesses 2
 
 .PHONY: test-long
 test-long: .venv/installed-dev ## Cut streams and race abort against the end, many thousand times
 	RUNNEL_CUTS=10000 RUNNEL_RACES=1000 $(BIN)/pytest \
 		tests/http/test_cuts.py tests/http/test_races.py -s --timeout 3600
+	RUNNEL_FRAMES=10000 RUNNEL_SOCKETS=1000 RUNNEL_VISITS=1000 $(BIN)/pytest \
+		tests/ws/test_random_frames.py tests/ws/test_many_sockets.py tests/ws/test_socket_leaks.py \
+		-s --timeout 3600
 
 .PHONY: check
 check: .venv/installed-dev ## Lint, types, and the direction of imports
@@ -83,6 +90,13 @@ tests/js/node_modules/.installed: tests/js/package-lock.json tests/js/package.js
 	@echo "Installing the readers from npm that the tests use."
 	@cd tests/js && npm ci --no-audit --no-fund --loglevel error --progress false
 	@touch $@
+
+.venv/autobahn/.installed: tests/ws/autobahn.txt | .venv/bin/python
+	@echo "Installing Autobahn|Testsuite for Python 2.7."
+	@rm -rf $(@D)
+	@PYTHONUSERBASE=$(CURDIR)/$(@D) $(PYTHON2) -m pip --disable-pip-version-check --quiet install \
+		--user --ignore-installed --requirement tests/ws/autobahn.txt 2>/dev/null && touch $@ || \
+		{ rm -rf $(@D); echo "It cannot be had here: its test will be skipped."; }
 
 # /docs and /redoc are served from $(DOCS_DIR) and load nothing from elsewhere. To upgrade: change
 # a version here, run `make vendor-docs`, look at both pages, commit.

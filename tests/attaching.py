@@ -21,6 +21,17 @@ TEXT: Final = "".join(PIECES)
 END: Final = "1-6"
 #: In the future of epoch 1, and of epochs that there were not.
 ELSEWHERE: Final = ["1-7", "1-99", f"1-{'9' * 18}", "2-0", "2-3", "999999999-0"]
+MALFORMED: Final = [
+    *("1", "1-", "-1", "-", "--", "1-1-1", "-1-1", "1--1", "1-1-", "0-0", "0-1"),
+    *("01-1", "1-01", "1-00", "00-1", "+1-1", "1-+1", "1.0-1", "1e3-1", "0x1-1", "1_0-1"),
+    *("a-b", "1-a", "1:1", "1/1", "1,1", "null", "None", "undefined", "*", "latest", "$"),
+    *(f"1-{'9' * 19}", f"{'9' * 10}-1", f"{'9' * 5000}-{'9' * 5000}", "1-1;DROP", "1-1 1-2"),
+]
+#: Only a query can hold these: HTTP takes the spaces off a header's ends.
+MALFORMED_IN_A_QUERY: Final = [
+    *(" 1-1", "1-1 ", " ", "\t", "1-1\n", "1-1\0", "1 -1", "1-1\r\nX: y"),
+    *("\uff11-1", "1-\u0661", "\u00b9-1", "1\u20131", "1\u22121", "\u200b1-1", "\N{GRINNING FACE}"),
+]
 _RETRY: Final = re.compile(rb"retry: [0-9]{4}\n\n")
 _IDLE: Final = {"producers": 0, "tasks": 0, "readers": 0, "holdings": 0}
 

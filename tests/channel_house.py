@@ -20,6 +20,10 @@ from runnel.store.ids import now
 HOUR = timedelta(hours=1)
 
 
+async def admitted() -> None:
+    """Whoever makes a new session may."""
+
+
 class Device:
     """A listener that keeps what it is told, as much of it as it has room for."""
 
@@ -115,7 +119,11 @@ class House:
         self, device: Device, name: str = "s", stack: ExitStack | None = None
     ) -> tuple[Channel, SessionState]:
         return await self.channels.session(
-            stack or self.stack, self.chat.user_id, SessionRef(name=name), device.listener
+            stack or self.stack,
+            self.chat.user_id,
+            SessionRef(name=name),
+            device.listener,
+            admit_new=admitted,
         )
 
     async def user(self, device: Device, stack: ExitStack | None = None) -> Channel:

@@ -5,13 +5,10 @@ import json
 import logging
 import os
 import random
-import socket
-import struct
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Final, Literal
 
 import httpx
@@ -29,63 +26,13 @@ from assembling import (
     told_by_page,
     told_by_stream,
 )
+from channel_cuts import follow, told_by_channel
+from cutting_off import Cut, exchange, some_cut
 from serving import Signed
 from standing import Standing
 
-Door = Literal["events", "text", "ticket", "poll", "post", "whole", "background"]
+Door = Literal["events", "text", "ticket", "poll", "post", "channel", "whole", "background"]
 SEED: Final = int(os.environ.get("RUNNEL_TEST_SEED") or random.randrange(2**32))
-#: So long may a stream that nobody cuts take.
-WHOLE_SECONDS: Final = 45
-# A closed socket that lingers for no time resets its connection.
-_RESET: Final = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where a client breaks its connection: after so much of the request, or of the response."""
-
-    sent: int | None = None
-    received: int = 2**62
-    seconds: float = WHOLE_SECONDS
-    reset: bool = False
-
-
-def some_cut(choice: random.Random, request_bytes: int) -> Cut:
-    """In the request, in the head, anywhere in the body, or after a while."""
-    reset = choice.random() < 0.4
-    where = choice.random()
-    if where < 0.05:
-        return Cut(sent=choice.randrange(request_bytes), reset=reset)
-    if where < 0.15:
-        return Cut(received=choice.randrange(600), reset=reset)
-    if where < 0.3:
-        return Cut(seconds=choice.random() * 0.05, reset=reset)
-    return Cut(received=450 + int(choice.expovariate(1 / 800)), reset=reset)
-
-
-async def exchange(port: int, request: bytes, cut: Cut | None = None) -> bytes:
-    """Sends a request and gives back the response, or what has come of it before the cut."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    received = b""
-    try:
-        writer.write(request[: cut.sent] if cut else request)
-        await writer.drain()
-        if cut is None:
-            async with asyncio.timeout(WHOLE_SECONDS):
-                received = await reader.read()
-        elif cut.sent is None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(cut.seconds):
-                    while part := await reader.read(min(cut.received - len(received), 65_536)):
-                        received += part
-        if cut and cut.reset:
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            writer.transport.abort()
-    finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-    return received
 
 
 class Question:
@@ -96,17 +43,19 @@ class Question:
         self.key = f"key of {prompt}"
         self.session = ""
         self.generation_id = ""
+        self.session_id = ""
         self.asked = asyncio.Event()
         self.port = httpx.URL(stand.server.url).port or 0
         self.sign_in(user or stand.user)
 
     def sign_in(self, user: Signed) -> None:
         self.ticket = ""
+        self.token = user.token
         self._user = f"Authorization: Bearer {user.token}"
 
-    def learn(self, generation_id: str) -> None:
+    def learn(self, generation_id: str, session_id: str) -> None:
         assert self.generation_id in {"", generation_id}, "asked twice, answered twice"
-        self.generation_id = generation_id
+        self.generation_id, self.session_id = generation_id, session_id
         self.asked.set()
 
     async def call(self, method: str, path: str, body: bytes = b"") -> Reply:
@@ -194,11 +143,23 @@ class Reader:
 
     async def find_nothing_more(self) -> None:
         """Whoever holds the last position is told that there is nothing more to come."""
-        door = self._choice.choice(("events", "text", "ticket", "post"))
+        door: Door = self._choice.choice(("events", "text", "ticket", "post", "channel"))
+        if door == "channel":
+            await self._find_the_end_again()
+            return
         request = await self._request(door, "events", self.assembled.place)
         reply = reply_of(await exchange(self._question.port, request))
         assert (reply.status, reply.body) == (204, b"")
         self._tally["204s"] += 1
+
+    async def _find_the_end_again(self) -> None:
+        """A socket has no status: it is told the end itself once more."""
+        question, assembled = self._question, self.assembled
+        followed = await follow(question, assembled.place)
+        [end, _] = told_by_channel(followed.frames, assembled.place, assembled.place)
+        assert assembled.terminal
+        assert end.type == assembled.terminal.type
+        self._tally["ends again"] += 1
 
     async def _connect(self) -> None:
         choice, assembled = self._choice, self.assembled
@@ -207,12 +168,37 @@ class Reader:
         lies = after is not None and assembled.terminal is None and choice.random() < 0.12
         if after and lies:  # of an epoch that never was, or of the future
             after = choice.choice(((after[0] + 7, after[1]), (after[0], after[1] + 10**6)))
+        assembled.reconnect("lied" if lies else "gone" if self._forgetful else "")
+        resets = len(assembled.resets)
+        self._tally[f"{'resumes' if after else 'beginnings'} by {door}"] += 1
+        if door == "channel":
+            await self._follow_channel(after)
+        else:
+            await self._read_over_http(door, form, after)
+        self._tally["resets"] += len(assembled.resets) - resets
+
+    async def _follow_channel(self, after: Place | None) -> None:
+        choice, assembled = self._choice, self.assembled
+        cut = some_cut(choice, 700) if choice.random() < self._often else None
+        followed = await follow(self._question, after, cut)
+        self._tally["bytes"] += followed.received
+        if cut and not followed.whole:
+            self._tally["cuts"] += 1
+            self._tally[f"cuts in {followed.place}"] += 1
+        assert cut or followed.whole, f"the channel at {after} was closed by the server"
+        for told in told_by_channel(followed.frames, after, assembled.place):
+            if assembled.terminal and told.type != "done":  # without its mark; it is told again
+                assert told.type == assembled.terminal.type
+            else:
+                assembled.take(told)
+
+    async def _read_over_http(self, door: Door, form: str, after: Place | None) -> None:
+        choice, assembled = self._choice, self.assembled
         request = await self._request(door, form, after)
         cut = some_cut(choice, len(request)) if choice.random() < self._often else None
         received = await exchange(self._question.port, request, cut)
         reply = reply_of(received)
         self._tally["bytes"] += len(received)
-        self._tally[f"{'resumes' if after else 'beginnings'} by {door}"] += 1
         if cut and not reply.whole:
             self._tally["cuts"] += 1
             self._tally[f"cuts in {_middle(cut, received, reply)}"] += 1
@@ -220,12 +206,10 @@ class Reader:
         if not reply.status:
             return
         if door in {"post", "background"}:
-            self._question.learn(reply.headers["x-generation-id"])
-        assembled.reconnect("lied" if lies else "gone" if self._forgetful else "")
-        resets = len(assembled.resets)
+            headers = reply.headers
+            self._question.learn(headers["x-generation-id"], headers["x-session-id"])
         for told in self._told(reply, door, form, after):
             assembled.take(told)
-        self._tally["resets"] += len(assembled.resets) - resets
         if reply.whole and door not in {"poll", "background"}:
             assert assembled.done, f"{door} at {after} ended without the answer's end"
 
@@ -260,7 +244,7 @@ class Reader:
         choice = self._choice
         if not self._question.generation_id:
             return choice.choice(("post", "post", "background")), choice.choice(("text", "events"))
-        door: Door = choice.choice(("events", "text", "ticket", "poll", "post"))
+        door: Door = choice.choice(("events", "text", "ticket", "poll", "post", "channel"))
         if door in {"ticket", "post"}:
             return door, choice.choice(("text", "events"))
         return door, "text" if door == "text" else "events"

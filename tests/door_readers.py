@@ -1,6 +1,7 @@
 """Readers of one answer, one at each door, that show alike what they are told as it comes."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -8,9 +9,12 @@ from typing import Final
 import httpx
 from httpx_sse import ServerSentEvent
 from httpx_sse._decoders import SSEDecoder
+from websockets.exceptions import ConnectionClosed
 
 from doors import DOORS, FLOWING, POLL_SECONDS, TLS, Asked, ask_in_background
 from provider import Answer
+from socket_doors import SOCKETS, event_of
+from sockets import Socket, opened
 from standing import Json, Standing
 from waiting import soon
 
@@ -18,6 +22,12 @@ from waiting import soon
 SOON_SECONDS: Final = 20
 _EVENTS: Final = ("start", "token", "reset", "end", "aborted", "failed")
 _TERMINAL: Final = ("end", "aborted", "failed")
+#: What a close of the server's is over HTTP.
+_CLOSES: Final = {
+    4401: (401, "unauthorized"),
+    4404: (404, "not_found"),
+    1013: (503, "store_unavailable"),
+}
 
 
 class Reader:
@@ -26,7 +36,8 @@ class Reader:
     `text` is what it shows; `events` are their names, without `start` in the text dialect;
     `positions` those that it saw; `end` the name of the terminal event, None while there is none;
     `told` what that says, or the problem; `done` whether the end mark came. `over`: nothing more
-    comes. `broken`: the connection was.
+    comes. `broken`: the connection was. A socket has the `status` that HTTP has, and its end needs
+    no mark.
     """
 
     def __init__(self, asked: Asked, door: str, after: str | None = None) -> None:
@@ -53,6 +64,8 @@ class Reader:
                 await self._poll(client)
             elif self.door == "json":
                 await self._ask_whole(client)
+            elif self.door in SOCKETS:
+                await self._listen()
             else:
                 await self._stream(client)
         except httpx.TransportError:
@@ -113,6 +126,47 @@ class Reader:
             self.end = "aborted" if self.told["finish_reason"] == "aborted" else "end"
             self.done = True
 
+    async def _listen(self) -> None:
+        path, user = self._asked.path(self.door), self._asked.user
+        async with opened(self._asked, path, user, max_size=None) as socket:
+            try:
+                await socket.send(self._asked.frame(self.door, self._after))
+                while not self.done and not self.told:
+                    self._hear(await _next(socket))
+                    await self._tell()
+            except ConnectionClosed as closed:
+                self.broken = closed.rcvd is None
+                code = 0 if closed.rcvd is None else closed.rcvd.code
+                if not self.events and code in _CLOSES:
+                    self.status, self.told["code"] = _CLOSES[code]
+
+    def _hear(self, frame: Json) -> None:
+        self.status = 200
+        if not self._concerned(frame):
+            return
+        event = event_of(frame)
+        if event is None:
+            if frame["type"] == "error":
+                self.told = frame
+            return
+        if event[0] == "start":  # told from the beginning, be it once more
+            self.text, self.events = "", []
+        if "position" in frame:
+            self.positions.append(frame["position"])
+        self._take(*event)
+        self.done = self.end is not None
+
+    def _concerned(self, frame: Json) -> bool:
+        """A user's channel tells of all answers."""
+        task = frame.get("task_id") or frame.get("generation_id") or self._asked.generation_id
+        chat = self._asked.session_id
+        match frame:
+            case {"message": {"chat_id": str(named)}}:
+                chat = named
+            case _:
+                pass
+        return (task, chat) == (self._asked.generation_id, self._asked.session_id)
+
     async def _answered(self, response: httpx.Response) -> bool:
         self.status = response.status_code
         self.headers = response.headers
@@ -151,6 +205,10 @@ class Reader:
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
+
+
+async def _next(socket: Socket) -> Json:
+    return json.loads(await socket.connection.recv())
 
 
 @asynccontextmanager

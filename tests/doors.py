@@ -1,4 +1,4 @@
-"""Every way of following one answer over HTTP, as the requests that lead there."""
+"""Every way of following one answer, as what leads there: requests over HTTP, frames over sockets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import httpx
 
+from serving import Signed
+from socket_doors import SOCKETS, path_at, question_at
 from standing import Json
 
 #: A poll that comes back empty before this was sent away.
@@ -35,10 +37,13 @@ _DOORS: Final[Mapping[str, _Door]] = {
     "poll": _Door(query={"wait": str(POLL_SECONDS)}),
     "json": _Door("/chat", body={}),
 }
-DOORS: Final = tuple(_DOORS)
-STREAMS: Final = DOORS[:6]
+HTTP: Final = tuple(_DOORS)
+DOORS: Final = HTTP + SOCKETS
+STREAMS: Final = HTTP[:6]
 #: Those that read piece by piece.
-FLOWING: Final = DOORS[:7]
+FLOWING: Final = HTTP[:7] + SOCKETS
+#: Those that go on behind a position; the others begin anew.
+RESUMING: Final = (*HTTP[:7], "ws session")
 #: Those that begin with a question, whose fault may be the status.
 ASKING: Final = tuple(name for name, door in _DOORS.items() if door.body is not None)
 
@@ -52,10 +57,26 @@ class Asked:
     question: Json
     key: str
     generation_id: str
+    session_id: str
     ticket: str
 
+    @property
+    def user(self) -> Signed:
+        return Signed("", "", self.authorization.removeprefix("Bearer "))
+
+    def path(self, door: str) -> str:
+        """Where a socket is opened."""
+        return path_at(door, self.session_id)
+
+    def frame(self, door: str, after: str | None = None) -> Json:
+        """What a client sends at a socket: it resumes, or where nobody can, asks again."""
+        if door != "ws session":
+            return question_at(door, self.question["prompt"], key=self.key)
+        behind = {} if after is None else {"after": after}
+        return {"type": "resume", "generation_id": self.generation_id} | behind
+
     def request(self, door: str, after: str | None = None) -> httpx.Request:
-        """What a client sends there that has read the answer up to a position."""
+        """What a client sends over HTTP that has read the answer up to a position."""
         there = _DOORS[door]
         headers = {"Authorization": self.authorization}
         query = dict(there.query)
@@ -93,7 +114,7 @@ def ask_in_background(client: httpx.Client, prompt: str) -> Asked:
     )
     assert response.status_code == 202, response.text
     accepted = response.json()
-    return _asked(client, prompt, key, accepted["generation_id"], accepted["ticket"])
+    return _asked(client, prompt, key, response.headers, accepted["ticket"])
 
 
 def ask_and_leave(client: httpx.Client, prompt: str, **body: Any) -> Asked:
@@ -102,17 +123,20 @@ def ask_and_leave(client: httpx.Client, prompt: str, **body: Any) -> Asked:
     question = {"prompt": prompt, **body}
     headers = {"Idempotency-Key": key}
     with client.stream("POST", "/api/generate", json=question, headers=headers) as response:
-        generation_id = response.headers["X-Generation-Id"]
-    ticket = client.post("/api/tickets", json={"generation_id": generation_id}).json()["ticket"]
-    return _asked(client, prompt, key, generation_id, ticket)
+        named = {"generation_id": response.headers["X-Generation-Id"]}
+    ticket = client.post("/api/tickets", json=named).json()["ticket"]
+    return _asked(client, prompt, key, response.headers, ticket)
 
 
-def _asked(client: httpx.Client, prompt: str, key: str, generation_id: str, ticket: str) -> Asked:
+def _asked(
+    client: httpx.Client, prompt: str, key: str, headers: httpx.Headers, ticket: str
+) -> Asked:
     return Asked(
         url=str(client.base_url).rstrip("/"),
         authorization=client.headers["Authorization"],
         question={"prompt": prompt},
         key=key,
-        generation_id=generation_id,
+        generation_id=headers["X-Generation-Id"],
+        session_id=headers["X-Session-Id"],
         ticket=ticket,
     )

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from assembling import Assembled, Reply, assert_agree, reply_of
-from cuts import SEED, Question, Reader, exchange
+from cuts import SEED, Question, Reader
+from cutting_off import exchange
 from provider import Answer
 from serving import Signed
 from standing import Json, Standing
@@ -52,7 +53,7 @@ class Raced:
         asking = self.question.asking(choice, "background", "text", None)
         reply = reply_of(await exchange(self.question.port, asking))
         assert reply.status == 202, reply
-        self.question.learn(reply.headers["x-generation-id"])
+        self.question.learn(reply.headers["x-generation-id"], reply.headers["x-session-id"])
 
     def read(self, choice: random.Random) -> None:
         """From now on two read it; one of them is cut now and then."""

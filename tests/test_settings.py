@@ -92,6 +92,12 @@ def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(dotenv=None).cors_origins == ("https://a.example", "https://b.example")
 
 
+def test_origins_are_kept_as_browsers_spell_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "HTTPS://A.example:443/,http://b:80,http://c:8080,*,null")
+    origins = ("https://a.example", "http://b", "http://c:8080", "*", "null")
+    assert load_settings(dotenv=None).cors_origins == origins
+
+
 def test_the_example_file_names_settings_that_exist() -> None:
     example = Path(__file__).parents[1] / ".env.example"
     names = {

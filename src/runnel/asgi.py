@@ -1,7 +1,8 @@
 """`runnel.asgi:app`: the application for other ASGI servers, opened and closed by their lifespan.
 
 Switch off what such a server believes of X-Forwarded-For by itself (uvicorn: --no-proxy-headers):
-FORWARDED_ALLOW_IPS says whom to believe.
+FORWARDED_ALLOW_IPS says whom to believe. The bounds of WebSockets below the application are such
+a server's own (uvicorn: --ws wsproto --ws-max-size 65536 --ws-per-message-deflate false).
 """
 
 from contextlib import AsyncExitStack

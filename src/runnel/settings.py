@@ -20,6 +20,13 @@ Count = Annotated[int, Field(ge=1)]
 MIN_SECRET_BYTES = 32
 
 
+def _as_sent(origin: str) -> str:
+    """An origin as browsers spell it: in lower case, without the port that goes without saying."""
+    scheme, _, rest = origin.rstrip("/").lower().partition("://")
+    usual = {"http": ":80", "https": ":443"}.get(scheme)
+    return f"{scheme}://{rest.removesuffix(usual)}" if usual else origin.rstrip("/")
+
+
 class ServerSettings(BaseSettings):
     """Where the server listens and whom it believes."""
 
@@ -39,7 +46,7 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+            return tuple(_as_sent(part.strip()) for part in value.split(",") if part.strip())
         return value
 
     @field_validator("log_level", mode="before")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from answers import Chat
-from channel_house import HOUR, Device, House
+from channel_house import HOUR, Device, House, admitted
 from runnel.accounts.passwords import random_password
 from runnel.chat.entities import Ask, SessionRef
 from runnel.chat.notices import Asked, Typing
@@ -119,7 +119,11 @@ async def test_what_goes_through_v1_is_told_to_nobody(house: House) -> None:
     await house.user(late)
     with pytest.raises(RunnelError):
         await house.channels.session(
-            house.stack, chat.user_id, SessionRef(id=generation.session_id), late.listener
+            house.stack,
+            chat.user_id,
+            SessionRef(id=generation.session_id),
+            late.listener,
+            admit_new=admitted,
         )
     assert late.questions == []
 
@@ -197,7 +201,9 @@ async def test_who_has_left_is_told_nothing(house: House) -> None:
 async def test_who_cannot_come_in_leaves_nothing_behind(house: House) -> None:
     for ref in (SessionRef(id=NOBODYS_ID),):
         with ExitStack() as stack, pytest.raises(RunnelError) as refused:
-            await house.channels.session(stack, house.chat.user_id, ref, Device().listener)
+            await house.channels.session(
+                stack, house.chat.user_id, ref, Device().listener, admit_new=admitted
+            )
         assert refused.value.code is Code.NOT_FOUND
     house.store.away = True
     with ExitStack() as stack, pytest.raises(RunnelError):

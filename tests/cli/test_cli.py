@@ -161,6 +161,7 @@ def test_a_database_that_does_not_open_is_one_line(run: Run, tmp_path: Path) -> 
         (b"", {"MODELS_FILE": "."}, "cannot be read"),
         (b"", {"DATA_DIR": ".env", "DATABASE_URL": "sqlite:///d.db"}, "cannot keep a secret"),
         (b"", {"ROOT_PATH": "/chat"}, "ROOT_PATH: /chat is how routes"),
+        (b"", {"ROOT_PATH": "/ws"}, "ROOT_PATH: /ws is how routes"),
     ],
 )
 def test_what_keeps_the_server_from_starting_is_one_line(

@@ -114,15 +114,20 @@ class TestSpent:
     async def test_a_ticket_is_spent_once_and_forgotten_later(self) -> None:
         now = 0.0
         spent = MemorySpent(lambda: now)
-        assert await spent.spend("a", 30)
+        assert await spent.spend("a", 0, 30)
         now = 10.0
-        assert await spent.spend("b", 30)
-        assert not await spent.spend("a", 30)
+        assert await spent.spend("b", 0, 30)
+        assert not await spent.spend("a", 0, 30)
         now = 29.9
-        assert not await spent.spend("a", 30)  # to try again prolongs nothing
+        assert not await spent.spend("a", 0, 30)  # to try again prolongs nothing
         now = 30.0
-        assert await spent.spend("a", 30)
-        assert not await spent.spend("b", 30)
+        assert await spent.spend("a", 0, 30)
+        assert not await spent.spend("b", 0, 30)
         now = 100.0
-        assert await spent.spend("c", 30)
+        assert await spent.spend("c", 0, 30)
         assert list(spent._until) == ["c"]
+
+    async def test_what_was_issued_before_it_was_made_counts_as_spent(self) -> None:
+        spent = MemorySpent(lambda: 1000.5)
+        assert not await spent.spend("before", 999, 30)
+        assert await spent.spend("since", 1000, 30)

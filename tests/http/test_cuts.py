@@ -13,7 +13,8 @@ from typing import Any, Final
 import pytest
 
 from assembling import Assembled, assert_agree, reply_of, told_by_stream
-from cuts import SEED, Question, Reader, counts, exchange, no_errors, say
+from cuts import SEED, Question, Reader, counts, no_errors, say
+from cutting_off import exchange
 from provider import Answer
 from reading import cleaned
 from standing import Json, Standing, standing
@@ -188,7 +189,8 @@ async def test_who_is_cut_between_the_end_and_its_mark_is_not_told_the_end_again
         answer = Answer(["It breaks off"], gate_after=gate_after, cut_after=1)
         question = Question(stand, stand.prompt(answer))
         asking = question.asking(choice, "background", form, None)
-        question.learn(reply_of(await exchange(question.port, asking)).headers["x-generation-id"])
+        asked = reply_of(await exchange(question.port, asking)).headers
+        question.learn(asked["x-generation-id"], asked["x-session-id"])
         attaching = question.reading(choice, "events", form, None)
         reading = asyncio.create_task(exchange(question.port, attaching))
         if gate_after:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from door_readers import all_show, following, told_by
-from doors import DOORS, Asked, ask_and_leave, ask_in_background, raw
+from doors import HTTP, Asked, ask_and_leave, ask_in_background, raw
 from provider import Answer
 from standing import Standing, standing
 from waiting import POLL_SECONDS, POLLS, soon
@@ -124,7 +124,7 @@ async def disconnect(stand: Standing, rng: random.Random, asked: list[Asked], ti
 
     async def some(number: int) -> None:
         for _ in range(number):
-            await come_and_vanish(rng, rng.choice(asked), rng.choice(DOORS))
+            await come_and_vanish(rng, rng.choice(asked), rng.choice(HTTP))
 
     before = held(stand)
     for _ in range(times // BATCH):

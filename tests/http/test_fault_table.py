@@ -7,19 +7,23 @@ no route ends yet.
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from door_readers import Reader, all_show, followed_at_every_door, following, told_by
-from doors import DOORS, FLOWING, STREAMS, Asked, ask_in_background, raw
+from doors import DOORS, FLOWING, HTTP, RESUMING, STREAMS, Asked, ask_in_background, raw
 from provider import Answer
 from reading import parsed
 from runnel.chat import running
-from standing import locked, standing
+from socket_doors import SOCKETS
+from sockets import Socket, is_end, opened, text_of
+from standing import Json, locked, standing
 from waiting import soon
 
 WHOLE = "one two three"
@@ -66,7 +70,7 @@ async def test_database_away_for_long(migrated: Path, tmp_path: Path) -> None:
         # Who comes while a last try fails is let go once more.
         await soon(lambda: stand.ended(asked.generation_id)[0] == "completed")
         for reader in (await told_by(asked, after="1-2")).values():
-            rest = WHOLE if reader.door == "json" else " three"
+            rest = " three" if reader.door in RESUMING else WHOLE
             assert (reader.status, reader.text, reader.end) == (200, rest, "end")
         assert stand.ended(asked.generation_id) == ("completed", WHOLE, None, None)
         assert stand.rows("SELECT * FROM checkpoints") == []
@@ -100,6 +104,9 @@ def assert_let_go(reader: Reader, asked: Asked, text: str) -> None:
     else:
         assert (reader.status, reader.text, reader.end) == (200, text, None), reader
         assert (reader.done, reader.broken) == (False, False)
+    if reader.door in SOCKETS:  # which goes on
+        assert (reader.told["code"], reader.told["retryable"]) == ("stream_unavailable", True)
+        assert reader.told["generation_id"] == asked.generation_id
 
 
 async def test_a_reader_that_stalls(migrated: Path, tmp_path: Path) -> None:
@@ -107,12 +114,16 @@ async def test_a_reader_that_stalls(migrated: Path, tmp_path: Path) -> None:
         stand.provider.hold()
         prompt = stand.prompt(Answer([*SHORT, *LARGE], gate_after=len(SHORT)))
         asked = ask_in_background(stand.client, prompt)
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             async with following(asked, DOORS) as readers:
                 await all_show(readers, SHORT[-1])
                 await soon(lambda: stand.followers == len(DOORS))
                 stalled = {
-                    door: stack.enter_context(asking_and_not_reading(asked, door)) for door in DOORS
+                    door: stack.enter_context(asking_and_not_reading(asked, door)) for door in HTTP
+                }
+                sockets = {
+                    door: await stack.enter_async_context(opened_and_not_read(asked, door))
+                    for door in SOCKETS
                 }
                 await soon(lambda: stand.followers == 2 * len(DOORS))
                 stand.provider.release()
@@ -124,6 +135,8 @@ async def test_a_reader_that_stalls(migrated: Path, tmp_path: Path) -> None:
             assert stand.ended(asked.generation_id)[0] == "completed"
             for door, connection in stalled.items():
                 await assert_can_go_on(asked, door, what_had_come(connection))
+            for door, opened_one in sockets.items():
+                await assert_can_resume(asked, door, await frames_that_came(opened_one))
 
 
 async def assert_can_go_on(asked: Asked, door: str, received: bytes) -> None:
@@ -139,6 +152,22 @@ async def assert_can_go_on(asked: Asked, door: str, received: bytes) -> None:
         before = "".join(f.data if f.event == "message" else f.json()["text"] for f in said)
         assert len(said) >= len(SHORT)
     assert len(chunks) < len("".join(LARGE))
+    await assert_rest(asked, door, before, after)
+
+
+async def assert_can_resume(asked: Asked, door: str, frames: list[Json]) -> None:
+    """The same of a socket."""
+    assert not any(map(is_end, frames))
+    said = text_of(frames)
+    assert said.startswith("".join(SHORT))
+    assert len(said) < len("".join(LARGE))
+    if door in RESUMING:
+        await assert_rest(asked, door, said, frames[-1]["position"])
+    else:
+        await assert_rest(asked, door, "", None)
+
+
+async def assert_rest(asked: Asked, door: str, before: str, after: str | None) -> None:
     [reader] = (await told_by(asked, [door], after)).values()
     assert (before + reader.text, reader.end) == ("".join([*SHORT, *LARGE]), "end")
     assert "reset" not in reader.events
@@ -153,6 +182,26 @@ def asking_and_not_reading(asked: Asked, door: str) -> socket.socket:
     connection.sendall(raw(asked.request(door, after)))
     connection.settimeout(10)
     return connection
+
+
+@asynccontextmanager
+async def opened_and_not_read(asked: Asked, door: str) -> AsyncGenerator[Socket]:
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(asked.url).port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    # The client's own buffer holds one frame; it reads no more until that is taken.
+    stalling: dict[str, Any] = {"sock": connection, "max_queue": 1, "max_size": None}
+    async with opened(asked, asked.path(door), asked.user, **stalling) as there:
+        await there.send(asked.frame(door))
+        yield there
+
+
+async def frames_that_came(there: Socket) -> list[Json]:
+    """What a socket that was cut off still gives."""
+    frames: list[Json] = []
+    with suppress(ConnectionClosed):
+        while True:
+            frames.append(await there.next())
+    return frames
 
 
 def what_had_come(connection: socket.socket) -> bytes:

@@ -186,7 +186,7 @@ async def ask(stand: Standing, number: int) -> tuple["asyncio.Task[bytes]", Aske
     asking = asyncio.create_task(received(question))
     await asyncio.to_thread(stand.provider.at_gate.wait_at_least, 1)
     [[generation_id]] = stand.left_live()
-    return asking, Asked(url, headers["Authorization"], {}, "", generation_id, "")
+    return asking, Asked(url, headers["Authorization"], {}, "", generation_id, "", "")
 
 
 async def cost_of_polling(asked: Asked, text: str) -> int:

@@ -9,6 +9,8 @@ import pytest
 from attaching import (
     ELSEWHERE,
     END,
+    MALFORMED,
+    MALFORMED_IN_A_QUERY,
     PIECES,
     after_retry,
     attach,
@@ -27,17 +29,6 @@ from standing import Standing, standing
 from wire import NOBODYS_ID, problem
 
 FORMS = ("text", "events")
-MALFORMED = [
-    *("1", "1-", "-1", "-", "--", "1-1-1", "-1-1", "1--1", "1-1-", "0-0", "0-1"),
-    *("01-1", "1-01", "1-00", "00-1", "+1-1", "1-+1", "1.0-1", "1e3-1", "0x1-1", "1_0-1"),
-    *("a-b", "1-a", "1:1", "1/1", "1,1", "null", "None", "undefined", "*", "latest", "$"),
-    *(f"1-{'9' * 19}", f"{'9' * 10}-1", f"{'9' * 5000}-{'9' * 5000}", "1-1;DROP", "1-1 1-2"),
-]
-#: Only a query can hold these: HTTP takes the spaces off a header's ends.
-MALFORMED_IN_A_QUERY = [
-    *(" 1-1", "1-1 ", " ", "\t", "1-1\n", "1-1\0", "1 -1", "1-1\r\nX: y"),
-    *("\uff11-1", "1-\u0661", "\u00b9-1", "1\u20131", "1\u22121", "\u200b1-1", "\N{GRINNING FACE}"),
-]
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from door_readers import Reader, all_show, following, told_by
-from doors import ASKING, DOORS, FLOWING, STREAMS, Asked, ask_in_background
+from doors import ASKING, DOORS, FLOWING, RESUMING, STREAMS, Asked, ask_in_background
 from processes import Served, house_of, rows_of, starting
 from provider import Answer, Provider
+from socket_doors import SOCKETS
 from waiting import until
 
 #: On a busy machine a server takes long to start.
@@ -63,7 +64,8 @@ async def ended_by(number: signal.Signals, folder: Path) -> AsyncGenerator[Ended
         unheard = ask_in_background(first.client, "silent")
         async with following(began, DOORS) as readers, following(unheard, DOORS) as others:
             await all_show(readers, SAID)
-            await asyncio.to_thread(until, lambda: attached(first) == 2 * len(DOORS))
+            # A user's channel tells of both, whichever it was opened for.
+            await asyncio.to_thread(until, lambda: attached(first) == 2 * len(DOORS) + 2)
             await asyncio.to_thread(
                 until, lambda: first.generation(began.generation_id)["text"] == SAID
             )
@@ -142,14 +144,20 @@ async def assert_told_after_the_start(ended: Ended, before: str, last: str) -> N
     # From the beginning, old ones, and some that never were.
     for after in (None, "1-0", "1-3", "1-99", "2-5", "9-9"):
         for reader in (await told_by(ended.began, FLOWING, after)).values():
-            assert reader.events == ["reset", "failed"]
-            assert (reader.positions[0], reader.positions[-1]) == (before, last)
+            # A socket is told of which answer it is.
+            begins = reader.door in SOCKETS and (after is None or reader.door not in RESUMING)
+            assert reader.events == ["start"] * begins + ["reset", "failed"], reader
+            ends = [before] if reader.door in SOCKETS else [before, last]
+            assert [*dict.fromkeys(reader.positions)] == ends
             assert_interrupted_frame(reader, SAID)
-    for reader in (await told_by(ended.began, FLOWING, before)).values():
+    for reader in (await told_by(ended.began, RESUMING, before)).values():
         assert reader.events == ["failed"]
-        assert reader.positions[-1] == last
+        assert reader.positions == ([] if reader.door in SOCKETS else [last])
         assert_interrupted_frame(reader, "")
-    over = await told_by(ended.began, FLOWING, last)
+    over = await told_by(ended.began, RESUMING, last)
+    again = over.pop("ws session")
+    assert again.events == ["failed"]
+    assert_interrupted_frame(again, "")
     poll = over.pop("poll")
     assert (poll.status, poll.events, poll.done) == (200, [], True)
     for reader in over.values():

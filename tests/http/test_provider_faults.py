@@ -12,10 +12,12 @@ from typing import Any, Final, Literal
 import httpx
 import pytest
 
+from asking_doors import Heard, asked_at
 from provider import BEFORE_HEADERS, Answer, Provider
 from reading import parsed, parsed_events, simplest_text, text_of
 from runnel.chat.entities import Params
 from runnel.models.openai import _openai_options  # pyright: ignore[reportPrivateUsage]
+from socket_doors import SOCKETS
 from standing import Serve, Standing, standing
 
 Door = Literal["json", "text", "events"]
@@ -173,6 +175,12 @@ def ask(stand: Standing, door: str, answer: Answer, **body: Any) -> httpx.Respon
     return stand.ask(path, answer, **extra, **body)
 
 
+async def ask_there(stand: Standing, door: str, answer: Answer) -> Heard:
+    prompt = stand.prompt(answer)
+    session = prompt.replace(" ", "-")
+    return await asked_at(stand.server, stand.user, door, prompt, session=session)
+
+
 def assert_failed(stand: Standing, response: httpx.Response, door: str, fault: Fault) -> None:
     """The client was told as the contract says, and what was said is kept."""
     generation_id = response.headers["X-Generation-Id"]
@@ -190,11 +198,28 @@ def assert_failed(stand: Standing, response: httpx.Response, door: str, fault: F
     else:
         assert response.status_code == 200
         told = failed_frame(response.content, door, fault.text)
+    assert_told(told, response.text, fault)
+    assert_kept(stand, generation_id, told, fault)
+
+
+def assert_failed_at_socket(stand: Standing, heard: Heard, fault: Fault) -> None:
+    """The same, where there are frames only."""
+    assert (heard.end, heard.text) == ("failed", fault.text), heard
+    assert heard.told["generation_id"] == heard.generation_id
+    told = {name: heard.told[name] for name in ("code", "message", "retryable")}
+    assert_told(told, str(heard.frames), fault)
+    assert_kept(stand, heard.generation_id, told, fault)
+
+
+def assert_told(told: dict[str, Any], everything: str, fault: Fault) -> None:
     assert told["code"] == fault.code
     assert told["retryable"] is fault.retryable
     assert fault.says in told["message"]
     for words in UNSPOKEN:
-        assert words not in response.text
+        assert words not in everything
+
+
+def assert_kept(stand: Standing, generation_id: str, told: dict[str, Any], fault: Fault) -> None:
     kept = stand.generation(generation_id)
     assert kept["status"] == "failed"
     assert kept["text"] == fault.text
@@ -240,6 +265,14 @@ def test_a_fault_is_told_and_loses_nothing(stand: Standing, fault: Fault, door: 
     assert_failed(stand, ask(stand, door, fault.answer), door, fault)
 
 
+@pytest.mark.parametrize("door", SOCKETS)
+@pytest.mark.parametrize("fault", FAULTS, ids=ids)
+async def test_a_fault_is_told_at_a_socket_and_loses_nothing(
+    stand: Standing, fault: Fault, door: str
+) -> None:
+    assert_failed_at_socket(stand, await ask_there(stand, door, fault.answer), fault)
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("fault", SILENCES, ids=ids)
 def test_a_provider_that_falls_silent_is_left(
@@ -249,6 +282,17 @@ def test_a_provider_that_falls_silent_is_left(
     response = ask(impatient, door, fault.answer)
     impatient.provider.client_left.wait_at_least(left + 1, timeout=1)
     assert_failed(impatient, response, door, fault)
+
+
+@pytest.mark.parametrize("fault", SILENCES, ids=ids)
+async def test_a_provider_that_falls_silent_is_left_by_sockets_too(
+    impatient: Standing, fault: Fault
+) -> None:
+    left = impatient.provider.client_left.value
+    heard = await asyncio.gather(*(ask_there(impatient, door, fault.answer) for door in SOCKETS))
+    impatient.provider.client_left.wait_at_least(left + len(SOCKETS), timeout=1)
+    for each in heard:
+        assert_failed_at_socket(impatient, each, fault)
 
 
 @pytest.mark.parametrize("drop", [".", ""])

@@ -12,7 +12,8 @@ from typing import Final
 import pytest
 
 from assembling import Assembled, Reply, reply_of, told_by_stream
-from cuts import SEED, Door, counts, exchange, no_errors, say
+from cuts import SEED, Door, counts, no_errors, say
+from cutting_off import exchange
 from provider import BEFORE_HEADERS, Answer
 from racing import (
     PIECES,
@@ -226,7 +227,7 @@ async def one_key(stand: Standing, seed: float, asks: int, tally: Counter[str]) 
         else:
             assert (reply.status, json.loads(reply.body)["code"]) == (409, "idempotency_conflict")
     [(generation_id, session_id, _, _)] = ids
-    first.question.learn(generation_id)
+    first.question.learn(generation_id, session_id)
     assert_written_once(stand, first, session_id)
     return first
 

@@ -68,9 +68,15 @@ def left(stand: Standing) -> dict[str, int]:
         "followers": now.followers,
         "holdings": now.holdings,
         "audience": now.audience,
-        **stand.server.server.parts.sockets._taken,
+        "places": stand.server.server.parts.sockets._taken,
+        "waiting": how_many_wait(stand),
     }
     return {name: number for name, number in counted.items() if number}
+
+
+def how_many_wait(stand: Standing) -> int:
+    """How many wait for somebody to sign in."""
+    return stand.server.server.parts.sockets._waiting.total()
 
 
 async def nothing_held(stand: Standing) -> None:

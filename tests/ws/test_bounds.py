@@ -15,7 +15,15 @@ from serving import Signed
 from sockets import Socket, closing, opened, ticket
 from standing import Standing
 from waiting import soon
-from ws.open_sockets import PATHS, all_idle, let_in_or_not, nothing_held, open_all, sweep
+from ws.open_sockets import (
+    PATHS,
+    all_idle,
+    how_many_wait,
+    let_in_or_not,
+    nothing_held,
+    open_all,
+    sweep,
+)
 from ws.raw import knocking, let_in, reset
 
 MOST: Final = 6
@@ -47,7 +55,7 @@ async def nothing_is_left(stand: Standing) -> AsyncIterator[None]:
 async def test_there_are_so_many_places_in_all(stand: Standing, users: list[Signed]) -> None:
     async with AsyncExitStack() as stack:
         first, *_ = await open_all(stack, stand, *(users * 2))
-        for path in (*PATHS, "/ws/no/such/path"):
+        for path in PATHS:
             async with opened(stand.server, path, users[0]) as socket:
                 assert await let_in_or_not(socket) == TOO_MANY
         await first.close()
@@ -60,12 +68,11 @@ async def test_who_does_not_sign_in_takes_no_place_from_who_does(
     stand: Standing, users: list[Signed]
 ) -> None:
     async with AsyncExitStack() as stack:
+        # One address has a quarter of the places of those who wait.
         waiting = [
             await stack.enter_async_context(opened(stand.server, "/ws", None, way="nothing"))
-            for _ in range(MOST)
         ]
-        parts = stand.server.server.parts
-        await soon(lambda: parts.sockets._taken["waiting"] == MOST)
+        await soon(lambda: how_many_wait(stand) == MOST // 4)
         await open_all(stack, stand, *(users * 2))
         async with opened(stand.server, "/ws", None, way="nothing") as socket:
             assert await closing(socket) == TOO_MANY

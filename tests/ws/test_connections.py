@@ -172,7 +172,15 @@ async def test_metrics_count_the_open_and_how_they_were_closed(stand: Standing) 
         assert (await closing(socket))[0] == 4403
     async with opened(stand.server, "/ws", stand.user) as socket:
         socket.cut()
-    expected = Counter({"client": 2, "4401": 1, "4404": 1, "4403": 1})
+    # What is ended below the application is the server's end all the same.
+    async with opened(stand.server, "/ws", stand.user) as socket:
+        await socket.send("x" * 70_000)
+        assert (await closing(socket))[0] == 1009
+    async with opened(stand.server, "/ws", stand.user) as socket:
+        for _ in range(200):
+            await socket.connection.ping()
+        assert (await closing(socket))[0] == 1008
+    expected = Counter({"client": 2, "4401": 1, "4404": 1, "4403": 1, "1009": 1, "1008": 1})
     await soon(lambda: closes(page()) - before == expected)
     assert open_now(page()) == 0
 
@@ -193,7 +201,7 @@ async def test_one_line_of_the_log_tells_of_each_socket(stand: Standing) -> None
             ("/ws/users/nobody", 4401),
         ]
         assert {frozenset(line) for line in lines} == {
-            frozenset({"event", "log_level", "path", "closed", "seconds"})
+            frozenset({"event", "log_level", "path", "closed", "address", "seconds"})
         }
 
 

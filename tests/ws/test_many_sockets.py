@@ -62,7 +62,8 @@ async def idle(stand: Standing, signed: Signed, number: int) -> AsyncGenerator[l
                 return await stack.enter_async_context(opening)
 
         sockets = await asyncio.gather(*map(come, range(number)))
-        await soon(lambda: held(stand).registered >= number)
+        channels = sum(PATHS[place % len(PATHS)] != PATHS[-1] for place in range(number))
+        await soon(lambda: held(stand).channels >= channels)
         yield list(sockets)
 
 

@@ -1,4 +1,7 @@
+# pyright: reportPrivateUsage=false
 """Resumed on a session's channel: from wherever the client says, once, beside whatever is live."""
+
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +16,7 @@ from rooms import (
 )
 from sockets import kinds, text_of
 from standing import Json, Standing
+from waiting import soon
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -110,10 +114,7 @@ async def test_of_resumes_in_quick_succession_the_last_counts(stand: Standing) -
             slow = await slow_device(here)
             for wanted in (long, short, long):
                 await slow.send({"type": "resume", "generation_id": wanted[0]["generation_id"]})
-            # Once this is heard, they have been too; and nothing of them has been read.
-            await slow.send({"type": "typing", "active": True})
-            assert kinds([await device.next()]) == ["typing"]
-            assert stalled(stand)
+            await soon(lambda: stalled(stand))
             stand.provider.release()
             end = await device.answer()
             frames: list[Json] = []
@@ -122,3 +123,22 @@ async def test_of_resumes_in_quick_succession_the_last_counts(stand: Standing) -
         last = len(frames) - kinds(frames)[::-1].index("stream_start") - 1
         assert frames[last:] == long + end
         assert await slow.told() == []
+
+
+async def test_whoever_reads_nothing_fills_no_memory_with_resumes(stand: Standing) -> None:
+    """What a resume replaces is let go before the next begins."""
+    async with room(stand, "session") as here:
+        device = await here.device()
+        answers: list[str] = []
+        for _ in range(2):
+            await device.send(here.question(Answer(["x" * 20_000] * 50)))
+            answers.append((await device.answer())[0]["generation_id"])
+        slow = await slow_device(here)
+        for number in range(40):
+            await slow.send({"type": "resume", "generation_id": answers[number % 2]})
+        await soon(lambda: stalled(stand))
+        sockets = [cast("Any", one) for one in stand.server.server.parts.sockets._open]
+        assert max(len(socket._deliveries._tasks) for socket in sockets) == 1
+        frames = await slow.until("stream_end")
+        while text_of(frames[-52:]) != "x" * 20_000 * 50:
+            frames += await slow.until("stream_end")

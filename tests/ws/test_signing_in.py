@@ -141,12 +141,19 @@ async def test_a_revoked_key_is_refused(stand: Standing) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "bearer:", "Token", ""])
-async def test_another_scheme_than_bearer_is_refused(stand: Standing, scheme: str) -> None:
+async def test_another_scheme_than_bearer_is_a_proxys(stand: Standing, scheme: str) -> None:
+    """It says nothing to us, and bars no other way."""
     headers = {"Authorization": f"{scheme} {stand.user.token}"}
     async with opened(
         stand.server, "/ws", None, way="nothing", additional_headers=headers
     ) as socket:
-        assert await closing(socket) == (4401, "Send `Authorization: Bearer TOKEN`.")
+        await socket.send({"type": "ping"})
+        assert (await closing(socket))[0] == 4401
+    way = "subprotocols"
+    async with opened(
+        stand.server, "/ws", stand.user, way=way, additional_headers=headers
+    ) as socket:
+        assert await socket.told() == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from provider import Answer
 from sockets import Socket, closing, opened, text_of
 from standing import Json, Standing, standing
 from waiting import soon
-from ws.open_sockets import PATHS, all_idle, let_in_or_not, nothing_held, open_all, sweep
+from ws.open_sockets import (
+    PATHS,
+    all_idle,
+    how_many_wait,
+    let_in_or_not,
+    nothing_held,
+    open_all,
+    sweep,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +78,7 @@ async def test_who_does_not_sign_in_has_fifteen_seconds(stand: Standing) -> None
             for _ in range(2)
         ]
         [there] = await open_all(stack, stand, stand.user)
-        parts = stand.server.server.parts
-        await soon(lambda: parts.sockets._taken["waiting"] == 2)
+        await soon(lambda: how_many_wait(stand) == 2)
         begun = asyncio.Event()
         dripped = asyncio.create_task(dripping.connection.send(drip(begun)))
         await begun.wait()

@@ -17,7 +17,7 @@ from holdings import held, memory, settled
 from provider import Answer
 from sockets import Socket, opened, text_of
 from standing import Json, Standing, standing
-from waiting import until
+from waiting import soon, until
 
 VISITS: Final = int(os.environ.get("RUNNEL_VISITS") or 200)
 WARM_UP: Final = 100
@@ -107,7 +107,12 @@ async def test_visits_leave_nothing_behind(
     migrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     choice = random.Random(SEED)
-    settings = {"disconnect_grace_seconds": 0.1, "idle_timeout_seconds": 600}
+    settings = {
+        "disconnect_grace_seconds": 0.1,
+        "idle_timeout_seconds": 600,
+        # Those who have gone count until that is found out.
+        "websocket_max_connections_per_user": 100,
+    }
     with standing(migrated, tmp_path, **settings) as stand:
         stand.provider.answer("test", answers)
         stand.provider.hold()
@@ -120,6 +125,7 @@ async def test_visits_leave_nothing_behind(
                 await device.until("connected")
             await asking.send({"type": "message", "content": "held"})
             frames = await shown(staying, PIECES[THERE - 1])
+            await soon(lambda: stand.followers == 2)
             [[generation_id]] = stand.left_live()
             await visit(stand, choice, generation_id, WARM_UP)
             blocks, resident = await asyncio.to_thread(memory, stand)

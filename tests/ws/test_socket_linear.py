@@ -16,6 +16,9 @@ from standing import Json, Standing, standing
 SHORT: Final = 1000
 LONG: Final = 32_000
 TIMES: Final = LONG // SHORT
+REPLAYED: Final = 10_000
+#: At least so many a replay has: in truth it is some fifty.
+TURNS: Final = 4
 #: For the digits of positions: two more.
 SLACK: Final = 1.1
 #: Other processes make the processor's caches cold at their own times: only what grows with the
@@ -103,3 +106,36 @@ async def test_a_long_answer_costs_a_channel_no_more_than_as_many_short_ones(
             assert size <= short.wire[way] * TIMES * SLACK, way
     seconds_of_short = sum(short.seconds for short in shorts) / len(shorts)
     assert long.seconds <= seconds_of_short * TIMES * SLACK_OF_TIME
+
+
+async def longest_turn(stand: Standing, ended: asyncio.Event) -> tuple[float, float]:
+    """How long the server's thread works before it comes to others at most, and in all."""
+
+    async def watch() -> tuple[float, float]:
+        began = last = time.thread_time()
+        longest = 0.0
+        while not ended.is_set():
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+        return longest, last - began
+
+    return await asyncio.to_thread(stand.server.call, watch())
+
+
+async def test_a_replay_lets_others_have_their_turn(migrated: Path, tmp_path: Path) -> None:
+    with standing(migrated, tmp_path) as stand:
+        async with opened(stand.server, "/ws/long", stand.user) as socket:
+            await socket.until("connected")
+            prompt = stand.prompt(Answer(tokens(REPLAYED)))
+            await socket.send({"type": "message", "content": prompt})
+            frames, _ = await read(socket)
+            ended = asyncio.Event()
+            watching = asyncio.create_task(longest_turn(stand, ended))
+            generation_id = frames[0]["generation_id"]
+            await socket.send({"type": "resume", "generation_id": generation_id})
+            again, _ = await read(socket)
+            ended.set()
+            longest, whole = await watching
+    assert again == frames
+    assert longest * TURNS < whole

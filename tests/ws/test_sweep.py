@@ -72,12 +72,21 @@ def test_one_that_takes_nothing_is_cut_whatever_else_it_is(sockets: Sockets) -> 
 
 def test_the_places_of_those_who_wait_are_not_of_those_who_signed_in(sockets: Sockets) -> None:
     with ExitStack() as stack:
-        for kind in ("waiting", "signed in"):
-            for expected in (True, True, False, False):
-                assert stack.enter_context(sockets.place(kind)) is expected
-        with pytest.raises(ZeroDivisionError), sockets.place("waiting"):
+        for n, expected in enumerate((True, True, False, False)):
+            assert stack.enter_context(sockets.waiting_place(str(n))) is expected
+            assert stack.enter_context(sockets.place()) is expected
+        with pytest.raises(ZeroDivisionError), sockets.place():
             raise ZeroDivisionError
-    assert sockets._taken == {"waiting": 0, "signed in": 0}
+    assert (sockets._taken, sockets._waiting) == (0, {})
+
+
+def test_of_those_who_wait_a_quarter_may_be_of_one_address() -> None:
+    sockets = Sockets(SocketBounds(8, 15, 300, 30))
+    with ExitStack() as stack:
+        for expected in (True, True, False):
+            assert stack.enter_context(sockets.waiting_place("here")) is expected
+        assert stack.enter_context(sockets.waiting_place("there"))
+    assert sockets._waiting == {}
 
 
 @pytest.fixture

@@ -227,8 +227,8 @@ def test_one_that_reads_nothing_holds_up_little_and_not_for_long() -> None:
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     "empty",
-    [frame(PING, b""), frame(PONG, b"a"), b"\x00\x80" + bytes(4)],
-    ids=["pings", "pongs", "pieces of no length"],
+    [frame(PING, b""), frame(PONG, b"a"), b"\x00\x80" + bytes(4), b"\x00\x81" + bytes(5)],
+    ids=["pings", "pongs", "pieces of no length", "pieces of one byte"],
 )
 def test_a_flood_of_frames_that_say_nothing_ends_the_socket(empty: bytes) -> None:
     told = Told()

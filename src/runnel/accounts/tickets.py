@@ -20,8 +20,11 @@ SOCKET_SECONDS: Final = 30
 class Spent(Protocol):
     """Knows which tickets were used that are good once."""
 
-    async def spend(self, ticket_id: str, seconds: float) -> bool:
-        """Whether this is the first use. It is forgotten after so many seconds."""
+    async def spend(self, ticket_id: str, issued_at: int, seconds: float) -> bool:
+        """Whether this is the first use. It is forgotten after so many seconds.
+
+        `issued_at` in seconds since 1970: of what was issued before, nobody may know any more.
+        """
         ...
 
 
@@ -63,7 +66,7 @@ class Tickets:
     async def redeem_for_socket(self, ticket: str) -> Identity:
         """Who opens a WebSocket with it. Raises RunnelError `unauthorized`, the second time too."""
         claims = self._tokens.read(ticket, "socket")
-        if not await self._spent.spend(claims.id, SOCKET_SECONDS):
+        if not await self._spent.spend(claims.id, claims.issued_at, SOCKET_SECONDS):
             raise refused()
         return await self._accounts.holder(claims.user_id, claims.login_id or None)
 

@@ -5,7 +5,7 @@ The bus tells of them at once, and may lose some; the store is looked at for tho
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,6 +59,10 @@ class ChannelStore(Protocol):
 
     async def open_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
         """A user's session, made if it is named and new; None for an unknown id."""
+        ...
+
+    async def find_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
+        """The same, but none is made."""
         ...
 
     async def running_in(self, user_id: str, session_id: str) -> str | None:
@@ -199,15 +203,24 @@ class Channels:
         self._looked = clock()
 
     async def session(
-        self, stack: ExitStack, user_id: str, ref: SessionRef, listener: Listener
+        self,
+        stack: ExitStack,
+        user_id: str,
+        ref: SessionRef,
+        listener: Listener,
+        *,
+        admit_new: Callable[[], Awaitable[None]],
     ) -> tuple[Channel, SessionState]:
         """Joins a session's channel until the stack is closed, and says how the session stands.
 
         Whatever is running there is told at the next look, unless it is `known` by then: who
         comes in mid-answer may want to go on from where it was. Raises RunnelError `not_found`
-        for an unknown id.
+        for an unknown id, and what `admit_new` raises before one is made.
         """
-        state = await self._store.open_session(user_id, ref)
+        state = await self._store.find_session(user_id, ref)
+        if state is None and ref.name is not None:
+            await admit_new()
+            state = await self._store.open_session(user_id, ref)
         if state is None:
             raise RunnelError(Code.NOT_FOUND, "There is no such session.")
         channel = Channel(user_id, state.session_id, listener)
@@ -215,7 +228,7 @@ class Channels:
         here = [each.generation_id for each in live if each.session_id == state.session_id]
         channel.begin(await self._store.asked(here) if here else ())
         # Once more: from now on what is begun is told, and so nothing falls between.
-        now = await self._store.open_session(user_id, SessionRef(id=state.session_id))
+        now = await self._store.find_session(user_id, SessionRef(id=state.session_id))
         return channel, now or state
 
     async def user(self, stack: ExitStack, user_id: str, listener: Listener) -> Channel:

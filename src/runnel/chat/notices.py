@@ -29,7 +29,8 @@ class Asked:
     whole: bool = False
 
     @classmethod
-    def of(cls, generation: Generation, ask: Ask) -> Self:
+    def of(cls, generation: Generation, ask: Ask | None = None) -> Self:
+        """Without `ask`, for what is told of an answer whose question is not."""
         return cls(
             user_id=generation.user_id,
             session_id=generation.session_id,
@@ -37,11 +38,11 @@ class Asked:
             generation_id=generation.id,
             message_id=generation.message_id,
             user_message_id=generation.user_message_id,
-            question=ask.text,
+            question=ask.text if ask else "",
             asked_at=generation.created_at,
-            key=ask.key and ask.key.text,
-            origin=ask.origin,
-            whole=ask.whole,
+            key=ask.key.text if ask and ask.key else None,
+            origin=ask and ask.origin,
+            whole=ask is not None and ask.whole,
         )
 
 

@@ -63,19 +63,20 @@ class MemoryConnections:
 
 
 class MemorySpent:
-    """Implements accounts.tickets.Spent."""
+    """Implements accounts.tickets.Spent. What was issued before it was made counts as used."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._since = int(clock())
         self._until: dict[str, float] = {}  # in the order in which they were spent
 
-    async def spend(self, ticket_id: str, seconds: float) -> bool:
+    async def spend(self, ticket_id: str, issued_at: int, seconds: float) -> bool:
         now = self._clock()
         for id_, until in tuple(self._until.items()):
             if until > now:
                 break
             del self._until[id_]
-        if ticket_id in self._until:
+        if ticket_id in self._until or issued_at < self._since:
             return False
         self._until[ticket_id] = now + seconds
         return True

@@ -120,11 +120,20 @@ class Limiter(SlowapiLimiter):
 
     async def admit_frame(self, connection: HTTPConnection) -> None:
         """Counts one question of a socket's user. Raises RunnelError `rate_limited`."""
-        taken, standing = await self.windows.hit(self.messages, MESSAGES, caller_key(connection))
+        await self._admit(connection, MESSAGES)
+
+    async def admit_new_session(self, connection: HTTPConnection) -> None:
+        """Counts a session that a socket's user makes by naming it; there may be as many as
+        questions. Raises RunnelError `rate_limited`.
+        """
+        await self._admit(connection, "new sessions")
+
+    async def _admit(self, connection: HTTPConnection, scope: str) -> None:
+        taken, standing = await self.windows.hit(self.messages, scope, caller_key(connection))
         if not taken:
             raise RunnelError(
                 Code.RATE_LIMITED,
-                f"At most {self.messages}. Wait, then try again.",
+                f"At most {self.messages} for {scope}. Wait, then try again.",
                 retry_after=max(1, standing.reset_in),
             )
 

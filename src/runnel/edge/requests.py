@@ -70,7 +70,8 @@ class RequestLayer:
             _log.info(
                 "socket",
                 path=scope["path"][:_MOST_OF_A_PATH],
-                closed=code and int(code),
+                closed=None if code is None else int(code),
+                address=scope["client"][0] if scope.get("client") else None,
                 seconds=round(time.monotonic() - began),
             )
 

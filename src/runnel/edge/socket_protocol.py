@@ -13,14 +13,17 @@ from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from runnel.edge.sockets import CloseCode
+
 #: How long a peer may take to answer the close frame, and then to close its side too.
 LINGER_SECONDS: Final = 1.0
 #: How long one socket's input may keep the loop, looked at after each piece.
 _TURN_SECONDS: Final = 0.001
 _PIECE_BYTES: Final = 512
 _MOST_UNWRITTEN_BYTES: Final = 16 * 1024
-#: Pings, pongs and empty pieces: messages the application counts itself.
-_EMPTY_FRAMES_A_SECOND: Final = 100
+#: Pings, pongs and tiny pieces: messages the application counts itself.
+_TINY_FRAMES_A_SECOND: Final = 100
+_TINY_BYTES: Final = 32
 
 
 class LingeringTransport(asyncio.Transport):
@@ -106,9 +109,10 @@ class SocketProtocol(WSProtocol):
     _lingering: LingeringTransport
     #: Read from the system, and not yet looked at.
     _unread = memoryview(b"")
-    #: So many frames that say nothing came in this second of the loop's.
+    #: So many frames that say little came in this second of the loop's.
     _second = 0
-    _empty_frames = 0
+    _tiny_frames = 0
+    _frame_length = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -162,17 +166,24 @@ class SocketProtocol(WSProtocol):
 
     @override
     def handle_message(self, event: TextMessage | BytesMessage) -> None:
-        if event.data or event.message_finished or self._may_say_nothing():
+        # A frame comes in as many events as the network has cut it into.
+        self._frame_length += len(event.data)
+        tiny = event.frame_finished and self._frame_length < _TINY_BYTES
+        if event.frame_finished:
+            self._frame_length = 0
+        if event.message_finished or not tiny or self._may_say_little():
             super().handle_message(event)
+            if self.buffer.length > self.buffer.max_length:
+                self._tell_close(CloseCode.TOO_LARGE)
 
     @override
     def handle_ping(self, event: Ping) -> None:
-        if self._may_say_nothing():
+        if self._may_say_little():
             super().handle_ping(event)
 
     @override
     def handle_pong(self, event: Pong) -> None:
-        if self._may_say_nothing():
+        if self._may_say_little():
             super().handle_pong(event)
 
     @override
@@ -182,16 +193,21 @@ class SocketProtocol(WSProtocol):
             assert self.ping_timeout is not None
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
         else:
+            self._tell_close(CloseCode.FAILED)
             super().keepalive_timeout()
 
-    def _may_say_nothing(self) -> bool:
-        """Ends a socket over which too many empty frames come."""
+    def _tell_close(self, code: int) -> None:
+        """Whoever looks after the socket's life is told that this end is not the client's."""
+        self.scope.setdefault("state", {})["closed"] = code
+
+    def _may_say_little(self) -> bool:
+        """Ends a socket over which too many tiny frames come."""
         second = int(self.loop.time())
         if second != self._second:
-            self._second, self._empty_frames = second, 0
-        self._empty_frames += 1
-        if self._empty_frames > _EMPTY_FRAMES_A_SECOND:
-            self.handle_close(CloseConnection(code=1008, reason="too many empty frames"))
+            self._second, self._tiny_frames = second, 0
+        self._tiny_frames += 1
+        if self._tiny_frames > _TINY_FRAMES_A_SECOND:
+            self.handle_close(CloseConnection(code=CloseCode.FLOOD, reason="too many tiny frames"))
             return False
         return True
 
@@ -200,6 +216,7 @@ class SocketProtocol(WSProtocol):
         # No frame of the peer's: a fault has been found, of which it has not been told.
         faulty = self.conn.state is ConnectionState.OPEN
         if faulty:
+            self._tell_close(event.code)
             self.transport.write(self.conn.send(event))
         ended = self.transport.is_closing()
         super().handle_close(event)

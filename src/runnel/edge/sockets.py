@@ -2,19 +2,17 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Literal, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 #: How often the bounds in time are looked at, in seconds.
 _SWEEP_SECONDS: Final = 0.5
 #: How long the last frames of ended answers may take on their way, at the server's end.
 _FLUSH_SECONDS: Final = 2.0
-
-
-Place = Literal["waiting", "signed in"]
 
 
 class CloseCode(IntEnum):
@@ -78,7 +76,8 @@ class Sockets:
     def __init__(self, bounds: SocketBounds) -> None:
         self._bounds = bounds
         self._open: set[OpenSocket] = set()
-        self._taken: dict[Place, int] = {"waiting": 0, "signed in": 0}
+        self._taken = 0
+        self._waiting = Counter[str]()
         self._emptied = asyncio.Event()
         self._closing = False
 
@@ -102,17 +101,30 @@ class Sockets:
                 self._emptied.set()
 
     @contextmanager
-    def place(self, kind: Place) -> Generator[bool]:
-        """Inside, one of the places is taken, if there is one: whether there was.
-
-        Who waits has places apart: else whoever has no token could take them all.
-        """
-        is_room = self._taken[kind] < self._bounds.most
-        self._taken[kind] += is_room
+    def place(self) -> Generator[bool]:
+        """Inside, one of the places is taken, if there is one: whether there was."""
+        is_room = self._taken < self._bounds.most
+        self._taken += is_room
         try:
             yield is_room
         finally:
-            self._taken[kind] -= is_room
+            self._taken -= is_room
+
+    @contextmanager
+    def waiting_place(self, address: str) -> Generator[bool]:
+        """The same for who is nobody yet, apart: else whoever has no token could take them all.
+
+        One address has no more than a quarter of them.
+        """
+        most, waiting = self._bounds.most, self._waiting
+        is_room = waiting.total() < most and waiting[address] < max(1, most // 4)
+        waiting[address] += is_room
+        try:
+            yield is_room
+        finally:
+            waiting[address] -= is_room
+            if not waiting[address]:
+                del waiting[address]
 
     async def watch(self) -> NoReturn:
         """Looks again and again, until it is cancelled."""

@@ -22,13 +22,15 @@ class SqlChannels:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
+    async def find_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
         async with self._database.read() as connection:
             found = await sessions.find(connection, user_id, ref)
-            if found is not None:
-                return await _state(connection, found)
-        if ref.name is None:
-            return None
+            return found and await _state(connection, found)
+
+    async def open_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
+        found = await self.find_session(user_id, ref)
+        if found is not None or ref.name is None:
+            return found
         async with self._database.write() as connection:
             made = await sessions.find_or_create(connection, user_id, ref)
             return await _state(connection, made)

@@ -122,6 +122,12 @@ def encode(dialect: SocketDialect, answer: Answer, batch: Batch) -> Sequence[byt
     return joined.split(_BETWEEN) if joined else ()
 
 
+def end_of(dialect: SocketDialect, answer: Answer, ended: Generation) -> Sequence[bytes]:
+    """The end that a row tells."""
+    end = ended.terminal()
+    return dialect.end(answer, end, ended if dialect.needs_row(answer, end) else None)
+
+
 def _encode(dialect: SocketDialect, answer: Answer, batch: Batch) -> Sequence[bytes]:
     return [
         frame

@@ -46,7 +46,7 @@ async def identify(websocket: WebSocket, parts: Parts) -> Identity | None:
 
     Raises RunnelError `unauthorized`, `store_unavailable`.
     """
-    token = bearer(websocket)
+    token = _in_header(websocket)
     if token is None:
         token = _offered(websocket)
     ticket = websocket.query_params.get("ticket")
@@ -66,6 +66,14 @@ def token_of(frame: object) -> str:
             return token
         case _:
             raise RunnelError(Code.UNAUTHORIZED, 'Send {"type": "auth", "token": "…"} first.')
+
+
+def _in_header(websocket: WebSocket) -> str | None:
+    """A page cannot help it if its browser sends what a proxy wants, as with the scheme Basic."""
+    try:
+        return bearer(websocket)
+    except RunnelError:
+        return None
 
 
 def _offered(websocket: WebSocket) -> str | None:

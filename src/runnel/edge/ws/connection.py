@@ -4,7 +4,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final, cast
 
-import uuid_utils
 from pydantic import ValidationError
 
 from runnel.accounts.entities import Identity
@@ -21,6 +20,7 @@ from runnel.edge.dialects.sockets import (
     Command,
     Frame,
     Resuming,
+    end_of,
     error_frame,
     invalid,
     kind_of,
@@ -50,7 +50,7 @@ class Connection:
         place: Place,
         deliveries: Deliveries,
     ) -> None:
-        self.id = str(uuid_utils.uuid7())
+        self.id = wire.id
         self._wire = wire
         self._parts = parts
         self._identity = identity
@@ -64,18 +64,21 @@ class Connection:
     async def join(self, stack: ExitStack) -> SessionState | None:
         """Takes its place until the stack is closed. How its session stands, if it is in one.
 
-        Raises RunnelError `not_found`, `store_unavailable`.
+        Raises RunnelError `not_found`, `rate_limited`, `store_unavailable`.
         """
         channels, user_id = self._parts.channels, self._identity.user_id
         listener = Listener(self.id, self._hear, self._hear_typing)
         state = None
         if self._place.session is not None:
             self._channel, state = await channels.session(
-                stack, user_id, self._place.session, listener
+                stack, user_id, self._place.session, listener, admit_new=self._admit_new
             )
         elif self._place.kind == "user":
             self._channel = await channels.user(stack, user_id, listener)
         return state
+
+    async def _admit_new(self) -> None:
+        await self._parts.limiter.admit_new_session(self._wire.websocket)
 
     async def run(self, state: SessionState | None) -> None:
         """Serves it until it is closed, by whomever; then raises ClosedError."""
@@ -204,19 +207,18 @@ class Connection:
             )
         if self._channel is not None:
             self._channel.knows(generation.id, generation.created_at)
-        answer = Answer(_asked_of(generation), own=True)
-        end = generation.terminal()
-        row = generation if self._dialect.needs_row(answer, end) else None
-        await self._wire.send(self._dialect.end(answer, end, row))
+        answer = Answer(Asked.of(generation), own=True)
+        await self._wire.send(end_of(self._dialect, answer, generation))
 
     async def _resume(self, resuming: Resuming) -> None:
         channel, generation_id = self._channel, resuming.generation_id
         assert channel is not None
         asked = await self._parts.channels.asked_in(channel, generation_id)
+        if self._resumed is not None and self._resumed.generation_id != generation_id:
+            # A client that reads nothing is not to fill the memory with what it leaves.
+            await self._resumed.left()
         # Nothing is awaited from here on: what is heard meanwhile would be told twice.
         delivery = self._deliveries.of(generation_id)
-        if self._resumed is not None and self._resumed is not delivery:
-            self._resumed.leave()
         if delivery is not None:
             delivery.resume(resuming.after)
         else:
@@ -246,20 +248,6 @@ class Connection:
 
     def _hear_typing(self, typing: Typing) -> None:
         self._deliveries.post(typing.origin, self._dialect.typing(typing))
-
-
-def _asked_of(generation: Generation) -> Asked:
-    """What is told of an answer whose question is not told."""
-    return Asked(
-        user_id=generation.user_id,
-        session_id=generation.session_id,
-        session_name=generation.session_name,
-        generation_id=generation.id,
-        message_id=generation.message_id,
-        user_message_id=generation.user_message_id,
-        question="",
-        asked_at=generation.created_at,
-    )
 
 
 def _validated(asking: Asking) -> AskBody:

@@ -94,6 +94,9 @@ class Deliveries:
         """Ends whatever still goes on."""
         for task in self._tasks:
             task.cancel()
+        # One whose task has not begun yet will not say so itself.
+        for delivery in self._by_generation.values():
+            delivery.over.set()
 
     def _end_lanes(self) -> Sequence[Delivery]:
         """What waits is not begun any more; what is."""
@@ -132,6 +135,7 @@ class Deliveries:
             await self._begun.wait()
             await delivery.run()
         finally:
+            delivery.over.set()
             if self._by_generation.get(delivery.generation_id) is delivery:
                 del self._by_generation[delivery.generation_id]
             if not self._by_generation:

@@ -1,15 +1,16 @@
 """One answer's way to one connection: from its log, through the dialect, to the wire."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runnel.chat.notices import Asked
 from runnel.chat.service import ChatService
-from runnel.edge.dialects.sockets import Answer, Resuming, SocketDialect, encode
+from runnel.edge.dialects.sockets import Answer, Resuming, SocketDialect, encode, end_of
 from runnel.edge.ws.wire import Wire
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch, Failed, Position, Start
+from runnel.events import Batch, Event, Failed, Position, Start
 
 if TYPE_CHECKING:
     from runnel.chat.following import Follower
@@ -28,15 +29,18 @@ class Way:
 class Delivery:
     """Tells of the question, then follows the answer to its end, once.
 
-    With `resuming` it tells nothing of the question, and only what is behind a position.
+    With `resuming` it tells nothing of the question, and only what is behind a position. `over`:
+    it has no more to say.
     """
 
     def __init__(self, way: Way, answer: Answer, resuming: Resuming | None = None) -> None:
         self.answer = answer
+        self.over = asyncio.Event()
         self._way = way
         self._question = resuming is None
         self._after = resuming and resuming.after
         self._follower: Follower | None = None
+        self._running = False
         self._begins = False
         self._begun_again = False
         self._left = False
@@ -73,6 +77,12 @@ class Delivery:
         if self._follower is not None:
             self._follower.leave()
 
+    async def left(self) -> None:
+        """Leaves; returns once nothing of it is on its way any more."""
+        self.leave()
+        if self._running:
+            await self.over.wait()
+
     def close(self) -> None:
         """The server ends the reading; for the client the answer is not over."""
         self._closed = True
@@ -81,7 +91,8 @@ class Delivery:
 
     async def run(self) -> None:
         """Raises ClosedError once the socket is closed."""
-        while True:
+        self._running = True
+        while not self._left:
             self._begun_again = False
             try:
                 await self._run()
@@ -123,27 +134,26 @@ class Delivery:
             )
 
     async def _tell(self, batches: Sequence[Batch]) -> None:
-        frames: list[bytes] = []
         if self._begins and not isinstance(batches[0].events[0], Start):
             # An answer that was begun anew meanwhile: what it belongs to is told all the same.
-            frames += self._way.dialect.start(self.answer)
+            await self._way.wire.send(self._way.dialect.start(self.answer))
         self._begins = False
         for batch in batches:
-            frames += encode(self._way.dialect, self.answer, batch)
+            if self._begun_again or self._left:
+                return
+            # One after the other: of a client that reads slowly no more than one is held.
+            await self._way.wire.send(encode(self._way.dialect, self.answer, batch))
         last = batches[-1].events[-1]
         if last.terminal:
-            row = None
-            if self._way.dialect.needs_row(self.answer, last):
-                await self._way.wire.send(frames)
-                frames = []
-                asked = self.answer.asked
-                row = await self._way.chat.generation(asked.user_id, asked.generation_id)
-            frames += self._way.dialect.end(self.answer, last, row)
-        await self._way.wire.send(frames)
+            await self._tell_end(last)
+
+    async def _tell_end(self, end: Event) -> None:
+        asked, row = self.answer.asked, None
+        if self._way.dialect.needs_row(self.answer, end):
+            row = await self._way.chat.generation(asked.user_id, asked.generation_id)
+        await self._way.wire.send(self._way.dialect.end(self.answer, end, row))
 
     async def _end_from_row(self) -> None:
         asked = self.answer.asked
         row = await self._way.chat.generation(asked.user_id, asked.generation_id)
-        end = row.terminal()
-        needed = row if self._way.dialect.needs_row(self.answer, end) else None
-        await self._way.wire.send(self._way.dialect.end(self.answer, end, needed))
+        await self._way.wire.send(end_of(self._way.dialect, self.answer, row))

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -68,12 +67,12 @@ class _Socket:
             frames_per_second=settings.websocket_frames_per_second,
         )
         self._deliveries = Deliveries(self._wire, self._told_all)
-        self._told_at = self._wire.heard_at
+        self._opened_at = self._told_at = self._wire.heard_at
         self._signed_in = False
 
     @property
     def unauthorized_since(self) -> float | None:
-        return None if self._signed_in else self._wire.heard_at
+        return None if self._signed_in else self._opened_at
 
     @property
     def silent_since(self) -> float | None:
@@ -111,7 +110,8 @@ class _Socket:
         finally:
             if wire.ended is None:
                 self._deliveries.leave()
-            websocket.state.closed = wire.ended
+            else:
+                websocket.state.closed = wire.ended
             await wire.closed()
             self._deliveries.cancel()
 
@@ -126,12 +126,11 @@ class _Socket:
             self._websocket.state.identity = identity
             structlog.contextvars.bind_contextvars(user_id=identity.user_id)
             self._signed_in = True
-            with sockets.place("signed in") as is_room:
-                self._refuse_unless(is_room)
-                await self._serve(place_of(path, name, identity), identity)
+            await self._register(place_of(path, name, identity), identity)
 
     async def _first_frame(self) -> Identity:
-        with self._parts.sockets.place("waiting") as is_room:
+        client = self._websocket.client
+        with self._parts.sockets.waiting_place(client.host if client else "") as is_room:
             self._refuse_unless(is_room)
             return await self._parts.accounts.authenticate(token_of(await self._wire.receive()))
 
@@ -140,42 +139,45 @@ class _Socket:
             self.end(CloseCode.TOO_MANY, "too many connections")
             raise ClosedError
 
+    async def _register(self, place: Place, identity: Identity) -> None:
+        """First its user's own bound, so that nobody takes all places by trying."""
+        connected = self._connected(place, identity)
+        most = self._parts.settings.websocket_max_connections_per_user
+        if not await self._parts.connections.enter(connected, most_of_user=most):
+            self.end(CloseCode.TOO_MANY, "too many connections of this user")
+            return
+        try:
+            with self._parts.sockets.place() as is_room:
+                self._refuse_unless(is_room)
+                await self._serve(place, identity)
+        finally:
+            await asyncio.shield(self._parts.connections.leave(connected.id))
+
     async def _serve(self, place: Place, identity: Identity) -> None:
         parts = self._parts
         kind = "guest" if identity.guest else identity.role
         self._wire.count = parts.traffic.of(identity.user_id, kind)
-        connected_at = datetime.now(UTC)  # no later than its id, by which the register is in order
         connection = Connection(self._wire, parts, identity, place, self._deliveries)
         with ExitStack() as stack:
             # First of all: what is revoked while it comes in ends it.
             stack.enter_context(parts.watch.holding(identity, self._revoked))
-            connected = self._connected(connection.id, connected_at, identity, place)
-            most = parts.settings.websocket_max_connections_per_user
-            if not await parts.connections.enter(connected, most_of_user=most):
-                self.end(CloseCode.TOO_MANY, "too many connections of this user")
-                return
-            try:
-                state = await connection.join(stack)
-                if state is not None:
-                    await parts.connections.locate(connection.id, state.session_id)
-                await connection.run(state)
-            finally:
-                await asyncio.shield(parts.connections.leave(connection.id))
+            state = await connection.join(stack)
+            if state is not None:
+                await parts.connections.locate(connection.id, state.session_id)
+            await connection.run(state)
 
-    def _connected(
-        self, connection_id: str, connected_at: datetime, identity: Identity, place: Place
-    ) -> Connected:
+    def _connected(self, place: Place, identity: Identity) -> Connected:
         websocket = self._websocket
         agent = websocket.headers.get("user-agent")
         return Connected(
-            id=connection_id,
+            id=self._wire.id,
             user_id=identity.user_id,
             username=identity.username,
             channel=place.kind,
             session_id=None,
             address=websocket.client.host if websocket.client else None,
             user_agent=agent and agent[:_MOST_OF_A_USER_AGENT],
-            connected_at=connected_at,
+            connected_at=self._wire.opened_at,
         )
 
     async def _flush(self) -> None:
@@ -195,6 +197,8 @@ def _close_of(error: RunnelError) -> tuple[CloseCode, str]:
     match error.code:
         case Code.NOT_FOUND:
             return CloseCode.UNKNOWN, error.message
+        case Code.RATE_LIMITED:
+            return CloseCode.TOO_MANY, error.message
         case Code.STORE_UNAVAILABLE:
             return CloseCode.TRY_LATER, error.message
         case _:

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+import uuid_utils
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from runnel.edge.dialects.sockets import Frame
@@ -40,6 +42,8 @@ class Wire:
     ) -> None:
         """`flush` is awaited before a close of the server's is sent."""
         self.websocket = websocket
+        self.opened_at = datetime.now(UTC)
+        self.id = str(uuid_utils.uuid7())
         self.ended: CloseCode | None = None
         self.was_cut = False
         self.heard_at = time.monotonic()
@@ -52,6 +56,7 @@ class Wire:
         self._second = 0
         self._frames = 0
         self._sending = 0
+        self._in_this_turn = 0
         self._shut = False
         self._closing: asyncio.Task[None] | None = None
         self._task = asyncio.current_task()
@@ -90,10 +95,13 @@ class Wire:
     async def send(self, frames: Sequence[bytes]) -> None:
         """Sends frames in their order. Raises ClosedError once the socket is closed."""
         size = 0
-        for number, frame in enumerate(frames, 1):
+        for frame in frames:
             await self._send(frame)
             size += len(frame)
-            if number % _FRAMES_A_TURN == 0:
+            # Of one call or of many: what was written long ago is sent in small pieces.
+            self._in_this_turn += 1
+            if self._in_this_turn == _FRAMES_A_TURN:
+                self._in_this_turn = 0
                 await asyncio.sleep(0)
         self.count(size)
 
