@@ -91,7 +91,9 @@ class TestTicket:
         self, tickets: Tickets, accounts: Accounts, identity: Identity, clock: StandingClock
     ) -> None:
         other = Tokens(f"not {SECRET}", clock=clock)
-        foreign = Tickets(accounts, other, MemorySpent(), seconds=SECONDS, clock=clock).issue(identity, MINE)
+        foreign = Tickets(accounts, other, MemorySpent(), seconds=SECONDS, clock=clock).issue(
+            identity, MINE
+        )
         assert await is_no_ticket(tickets, foreign)
 
     async def test_a_login_and_a_user_that_do_not_belong_together_are_refused(
