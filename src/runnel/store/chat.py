@@ -122,10 +122,6 @@ class ChatStore:
         return [generation for generation in found if generation is not None]
 
     async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
-        async with self._database.read() as connection:
-            seen = _only(await shown.see(connection, [generation_id], user_id))
-        if seen is None or seen.end is not None:
-            return seen  # writes stand in line
         async with self._database.write() as connection:
             await generations.request_abort(connection, user_id, generation_id)
             return _only(await shown.see(connection, [generation_id], user_id))
