@@ -17,7 +17,9 @@ from standing import Standing
 
 _README: Final = (Path(__file__).parents[2] / "README.md").read_text()
 _SECTION: Final = _README[_README.index("## WebSockets") : _README.index("## Connect a model")]
-_FORM: Final = "document.body.insertAdjacentHTML('beforeend', '<form><input></form>')"
+_FORM: Final = (
+    "document.body.insertAdjacentHTML('beforeend', '<form><input></form><p id=error></p>')"
+)
 COMPLETIONS, SESSION, USER = range(3)
 
 

@@ -142,12 +142,6 @@ async def by_silence(stand: Standing, socket: Socket) -> None:
     assert await closing(socket) == (4408, "silent for too long")
 
 
-async def by_a_wrong_token(stand: Standing, socket: Socket) -> None:
-    del stand
-    await socket.send({"type": "auth", "token": "wrong"})
-    assert (await closing(socket))[0] == 4401
-
-
 async def by_broken_frames(stand: Standing, socket: Socket) -> None:
     """A fault of the protocol's, after frames that are none to us."""
     del stand
@@ -163,7 +157,6 @@ ENDS: Final[tuple[Callable[[Standing, Socket], Awaitable[None]], ...]] = (
     by_a_flood,
     by_a_frame_too_large,
     by_silence,
-    by_a_wrong_token,
     by_broken_frames,
 )
 

@@ -26,12 +26,19 @@ class Follower:
     """
 
     def __init__(
-        self, home: "Followers", generation_id: str, reader: LogReader, after: Position | None
+        self,
+        home: "Followers",
+        generation_id: str,
+        reader: LogReader,
+        after: Position | None,
+        *,
+        counted: bool,
     ) -> None:
         self.generation_id = generation_id
         self.finished = False
         self.left = False
         self._home = home
+        self._counted = counted
         self._reader = reader
         self._cursor = after
         self._began = False
@@ -68,11 +75,12 @@ class Follower:
         """The client has gone, or has all it wanted. One that polls lingers till it comes again."""
         if self._depart():
             self.left = True
-            self._home.audiences.leave(self.generation_id, linger_seconds=linger_seconds)
+            if self._counted:
+                self._home.audiences.leave(self.generation_id, linger_seconds=linger_seconds)
 
     def close(self) -> None:
         """The server ends the reading; for the client the answer is not over."""
-        if self._depart():
+        if self._depart() and self._counted:
             self._home.audiences.dismiss(self.generation_id)
 
     def silent(self, before: float) -> bool:
@@ -137,10 +145,19 @@ class Followers:
     def __len__(self) -> int:
         return len(self._followers)
 
-    def add(self, generation_id: str, reader: LogReader, after: Position | None) -> Follower:
-        follower = Follower(self, generation_id, reader, after)
+    def add(
+        self,
+        generation_id: str,
+        reader: LogReader,
+        after: Position | None,
+        *,
+        counted: bool = True,
+    ) -> Follower:
+        """`counted`: it is one of those without whom an answer may be aborted."""
+        follower = Follower(self, generation_id, reader, after, counted=counted)
         self._followers.add(follower)
-        self.audiences.enter(generation_id)
+        if counted:
+            self.audiences.enter(generation_id)
         return follower
 
     def remove(self, follower: Follower) -> None:

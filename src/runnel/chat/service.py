@@ -98,14 +98,16 @@ class ChatService:
         after: Position | None = None,
         *,
         polling: bool = False,
+        overhears: bool = False,
     ) -> Follower:
         """Begins to follow a user's own answer: from the current epoch's first event, or behind
-        a position. Who polls comes back all the time, and is not counted as coming back.
+        a position. Who polls comes back all the time, and is not counted as coming back. Who
+        overhears all that is said is no sign that somebody wants this answer.
 
         Raises RunnelError `not_found` for unknown and foreign alike.
         """
         seen = await self.see(user_id, generation_id)
-        follower = await self._follow(generation_id, seen.end, after)
+        follower = await self._follow(generation_id, seen.end, after, counted=not overhears)
         if after is not None and not polling and not follower.finished:
             self._observer.resumed()
         return follower
@@ -182,11 +184,16 @@ class ChatService:
         await self._running.drain(grace_seconds)
 
     async def _follow(
-        self, generation_id: str, end: Position | None, after: Position | None
+        self,
+        generation_id: str,
+        end: Position | None,
+        after: Position | None,
+        *,
+        counted: bool = True,
     ) -> Follower:
         # The reader first: from now on a log that is there is kept.
         reader = self._log.read(generation_id, after)
-        follower = self._followers.add(generation_id, reader, after)
+        follower = self._followers.add(generation_id, reader, after, counted=counted)
         try:
             await self._tell_what_has_ended(follower, end)
         except BaseException:

@@ -116,7 +116,11 @@ class Connection:
 
     async def _sign_in_again(self, frame: Frame) -> None:
         """Some clients always send their token, also where the handshake held it."""
-        identity = await self._parts.accounts.authenticate(token_of(frame))
+        try:
+            identity = await self._parts.accounts.authenticate(token_of(frame))
+        except RunnelError as error:
+            await self._wire.send([error_frame(error)])  # the socket is signed in as it was
+            return
         if identity.user_id != self._identity.user_id:
             raise RunnelError(Code.CONFLICT, "This socket is another user's. Open a new one.")
 

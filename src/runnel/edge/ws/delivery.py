@@ -39,6 +39,7 @@ class Delivery:
         self._way = way
         self._question = resuming is None
         self._after = resuming and resuming.after
+        self._overhears = resuming is None and not answer.own
         self._follower: Follower | None = None
         self._running = False
         self._begins = False
@@ -66,6 +67,7 @@ class Delivery:
 
     def _begin_again(self, after: Position | None) -> None:
         self._after = after
+        self._overhears = False
         self._begun_again = True
         self._left = False
         if self._follower is not None:
@@ -110,7 +112,7 @@ class Delivery:
             self._question = False
             await self._way.wire.send(self._way.dialect.question(self.answer))
         follower = self._follower = await self._way.chat.attach(
-            asked.user_id, asked.generation_id, self._after
+            asked.user_id, asked.generation_id, self._after, overhears=self._overhears
         )
         if self._closed:
             follower.close()

@@ -24,6 +24,8 @@ _log = structlog.stdlib.get_logger()
 _MOST_OF_A_USER_AGENT: Final = 256  # characters
 _MOST_OF_A_REASON: Final = 123  # bytes, RFC 6455 section 5.5
 
+_BETWEEN_RECONNECTS_SECONDS: Final = 1.0
+
 router = APIRouter()
 
 
@@ -118,6 +120,8 @@ class _Socket:
     async def _live(self, path: PathKind, name: str) -> None:
         sockets = self._parts.sockets
         if sockets.closing:
+            # Whoever reconnects now, as told, would be back in a millisecond.
+            await asyncio.sleep(_BETWEEN_RECONNECTS_SECONDS)
             restarting(self)
         elif not origin_allowed(self._websocket, self._parts.settings.cors_origins):
             self.end(CloseCode.FORBIDDEN_ORIGIN, "this origin may not connect")
