@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 
 from door_readers import all_show, following, told_by
 from doors import HTTP, Asked, ask_and_leave, ask_in_background, raw
+from holdings import Held, held, settled
 from provider import Answer
 from standing import Standing, standing
 from waiting import POLL_SECONDS, POLLS, soon
@@ -35,56 +36,6 @@ THERE = 200
 TOLERATED_BLOCKS = 2 * DISCONNECTS
 TOLERATED_BYTES = 4096 * DISCONNECTS
 _RESET = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What the server holds. The descriptors are the whole process's: both ends of whatever is
-    connected, and the provider's.
-    """
-
-    tasks: int
-    descriptors: int
-    connections: int
-    followers: int
-    log_readers: int
-    holdings: int
-    audience: int
-
-    def within(self, expected: "Held") -> bool:
-        """A request that was just ending may have been counted in what is expected."""
-        return self.tasks <= expected.tasks and replace(self, tasks=expected.tasks) == expected
-
-
-def held(stand: Standing) -> Held:
-    parts = stand.server.server.parts
-
-    async def count() -> Held:
-        descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208 - no files, and nothing waits
-        audiences = parts.chat._followers.audiences._audiences.values()
-        held_for = [*parts.watch._by_user.values(), *parts.watch._by_login.values()]
-        return Held(
-            tasks=len(asyncio.all_tasks()),
-            descriptors=len(descriptors),
-            connections=stand.server.connections,
-            followers=stand.followers,
-            log_readers=sum(len(readers) for readers in stand.log._waiting.values()),
-            holdings=sum(len(holdings) for holdings in held_for),
-            audience=sum(audience.readers for audience in audiences),
-        )
-
-    return stand.server.call(count())
-
-
-async def settled(stand: Standing, expected: Held, *, but_descriptors: bool = False) -> Held:
-    """What is held once that is as expected: those who vanish are found out soon."""
-    for _ in range(POLLS):
-        now = held(stand)
-        wanted = replace(expected, descriptors=now.descriptors) if but_descriptors else expected
-        if now.within(wanted):
-            return now
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError(f"{held(stand)} is not {expected}")
 
 
 def memory(stand: Standing) -> tuple[int, int]:

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
-from runnel.chat.channels import SessionState
 from runnel.chat.entities import Generation
-from runnel.chat.notices import Typing
 from runnel.edge.dialects.sockets import (
     Aborting,
     Answer,
-    Asking,
     Command,
     Frame,
+    OfNoSession,
     asking,
     failed_frame,
     invalid,
@@ -33,25 +31,18 @@ _QUESTION: Final[Mapping[str, str | None]] = {
 }
 
 
-class CompletionsDialect:
+class CompletionsDialect(OfNoSession):
     def asks(self, frame: Frame) -> bool:
         return "question" in frame
 
     def command(self, frame: Frame) -> Command:
         if self.asks(frame):
-            return self._asking(frame)
+            text_member(frame, "question")
+            return asking(frame, _QUESTION)
         if kind_of(frame) == "abort":
             refuse_unknown(frame, ("type",))
             return Aborting(None)
         raise invalid("type", 'send {"question": "…"}, or {"type": "abort"}')
-
-    def connected(self, connection_id: str, state: SessionState | None) -> Sequence[bytes]:
-        del connection_id, state
-        return ()
-
-    def typing(self, typing: Typing) -> Sequence[bytes]:
-        del typing
-        return ()
 
     def question(self, answer: Answer) -> Sequence[bytes]:
         del answer
@@ -92,8 +83,3 @@ class CompletionsDialect:
     def cache_key(self, answer: Answer) -> str | None:
         del answer  # it has one reader
         return None
-
-    @staticmethod
-    def _asking(frame: Frame) -> Asking:
-        text_member(frame, "question")
-        return asking(frame, _QUESTION)

@@ -109,6 +109,18 @@ class SocketDialect(Protocol):
         ...
 
 
+class OfNoSession:
+    """What a dialect leaves out that is not of one session: how that stands, and who types there."""
+
+    def connected(self, connection_id: str, state: SessionState | None) -> Sequence[bytes]:
+        del connection_id, state
+        return ()
+
+    def typing(self, typing: Typing) -> Sequence[bytes]:
+        del typing
+        return ()
+
+
 def encode(dialect: SocketDialect, answer: Answer, batch: Batch) -> Sequence[bytes]:
     """The frames of a batch, but for an end."""
     key = dialect.cache_key(answer)

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from runnel.chat.channels import SessionState
 from runnel.chat.entities import Generation
-from runnel.chat.notices import Asked, Typing
+from runnel.chat.notices import Asked
 from runnel.edge.dialects.sockets import (
     Aborting,
     Answer,
     Command,
     Frame,
+    OfNoSession,
     asking,
     failed_frame,
     invalid,
@@ -37,7 +37,7 @@ _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _INTEGERS: Final = range(-(2**63), 2**64)
 
 
-class UserDialect:
+class UserDialect(OfNoSession):
     def asks(self, frame: Frame) -> bool:
         return frame.get("action") == "send_message"
 
@@ -51,14 +51,6 @@ class UserDialect:
                 return Aborting(text_member(frame, "task_id"))
             case _:
                 raise invalid("action", "is send_message or abort")
-
-    def connected(self, connection_id: str, state: SessionState | None) -> Sequence[bytes]:
-        del connection_id, state
-        return ()
-
-    def typing(self, typing: Typing) -> Sequence[bytes]:
-        del typing
-        return ()
 
     def question(self, answer: Answer) -> Sequence[bytes]:
         asked = answer.asked
