@@ -3,7 +3,7 @@
 import pytest
 
 from runnel.chat.entities import SessionRef
-from runnel.chat.sessions import session_ref
+from runnel.chat.sessions.refs import session_ref
 from runnel.errors import Code, RunnelError
 
 ID = "01A1FB08-E14F-77E3-81D7-A9311CCAA884"

@@ -64,7 +64,7 @@ async def test_the_constraint_refuses_what_a_look_before_the_write_would_miss(ch
                 "INSERT INTO generations SELECT 'other', user_id, session_id, user_message_id,"
                 " user_message_id, model, provider, provider_model, params, 'queued', owner, 1,"
                 " NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, created_at,"
-                " NULL, NULL, NULL, NULL, NULL, NULL FROM generations"
+                " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM generations"
             )
 
 

@@ -19,9 +19,17 @@ ROOT = Path(__file__).parents[2]
 def test_the_migrated_database_is_what_the_tables_say(migrated: Path) -> None:
     engine = create_engine(f"sqlite:///{migrated}")
     with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        differences = compare_metadata(
+            MigrationContext.configure(connection, opts={"include_name": _is_of_the_tables}),
+            Base.metadata,
+        )
     engine.dispose()
     assert differences == []
+
+
+def _is_of_the_tables(name: str | None, kind: str, _: object) -> bool:
+    """Not what SQLite's full-text search keeps beside them, which SQLAlchemy has no words for."""
+    return not (kind == "table" and name is not None and name.startswith("search_index"))
 
 
 async def test_a_database_that_is_up_to_date_is_left_alone(

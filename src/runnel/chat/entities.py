@@ -50,12 +50,36 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of a user's, without its bytes; `name` is what it was called, never a path.
+
+    A picture has a `width` and a `height` in pixels; a document has `characters` of text. It
+    belongs to the session `session_id`, once it was used there.
+    """
+
+    id: str
+    name: str
+    media_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+    characters: int | None
+    created_at: datetime
+    session_id: str | None = None
+
+    @property
+    def is_image(self) -> bool:
+        return self.width is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One message as a model or a client gives it.
 
     `parts` is the content in its order where it is more than text; `text` is then the text in
     it. An assistant's turn may call tools; a tool's turn answers the call `tool_call_id`. `name`
-    tells apart who speaks in one role.
+    tells apart who speaks in one role. `attachments` are what was stored with it, and not yet
+    in its parts.
     """
 
     role: Role
@@ -64,6 +88,7 @@ class Turn:
     tool_calls: Sequence[ToolCall] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    attachments: Sequence[Attachment] = ()
 
     @property
     def images(self) -> bool:

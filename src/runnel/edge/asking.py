@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, AskKey, Turn
 from runnel.chat.param_fields import ParamFields
-from runnel.chat.sessions import session_ref
+from runnel.chat.sessions.refs import session_ref
 from runnel.edge.dialects.sse import Format
 from runnel.errors import Code, RunnelError
 

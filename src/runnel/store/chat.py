@@ -11,7 +11,7 @@ from runnel.chat.model_ports import Model
 from runnel.chat.ports import Begun, Checkpoint, Epoch, Seen
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import generations, sessions, shown, users
+from runnel.store import generations, sessions, shown, tree, users
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 
@@ -61,17 +61,17 @@ class ChatStore:
                         "This session has messages already: send `message` to go on with it.",
                         field="messages",
                     )
-                earlier = await sessions.branch(
-                    connection, session.leaf_id, self._history_max_messages
-                )
+                leaf = await tree.place(connection, session.leaf_id)
+                assert leaf is not None
+                earlier = await sessions.branch(connection, leaf, self._history_max_messages)
             else:
-                earlier = []
+                leaf, earlier = None, []
             asked = ask.turns
             # Who keeps the talk sends all of it with each question: of that the last is enough.
             kept = asked[-1:] if ask.stateless else asked
             time = now()
             turns = [*kept, Turn("assistant", "")]
-            ids = await sessions.add_messages(connection, session, turns, time)
+            ids = await sessions.add_messages(connection, session, leaf, turns, time)
             generation = Generation(
                 id=new_id(),
                 user_id=ask.user_id,

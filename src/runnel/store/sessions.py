@@ -1,16 +1,17 @@
-"""Queries of sessions and their trees of messages."""
+"""Queries of sessions, and of what a question continues."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import insert, literal, or_, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Role, SessionRef, Turn
 from runnel.errors import Code, RunnelError
+from runnel.store import tree
 from runnel.store.ids import new_id, now
 from runnel.store.tables import MessageRow, SessionRow
 
@@ -74,50 +75,42 @@ async def _create(
     return FoundSession(session_id, name, None)
 
 
-async def branch(connection: AsyncConnection, leaf_id: str, most: int) -> list[Turn]:
+async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> list[Turn]:
     """The turns from the root down to a leaf, empty ones left out.
 
     Of a longer branch the last `most`, and all system turns before them: they hold for it all.
     """
-    cte = (
-        select(MessageRow.id, MessageRow.parent_id, MessageRow.role, literal(1).label("depth"))
-        .where(MessageRow.id == leaf_id)
-        .cte("branch", recursive=True)
+    stems = tree.stems(leaf.id)
+    columns = (MessageRow.role, MessageRow.content, MessageRow.depth)
+    on_branch = (
+        select(*columns)
+        .join(stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto))
+        .where(MessageRow.content != "")
+        .order_by(MessageRow.depth)
     )
-    cte = cte.union_all(
-        select(MessageRow.id, MessageRow.parent_id, MessageRow.role, cte.c.depth + 1).join(
-            cte, MessageRow.id == cte.c.parent_id
+    first = leaf.depth - most + 1
+    rows = [*await connection.execute(on_branch.where(MessageRow.depth >= first))]
+    if first > 0:
+        rules = await connection.execute(
+            on_branch.where(
+                MessageRow.session_id == leaf.session_id,
+                MessageRow.role == "system",
+                MessageRow.depth < first,
+            )
         )
-    )
-    rows = await connection.execute(
-        select(cte.c.role, MessageRow.content)
-        .join(MessageRow, MessageRow.id == cte.c.id)
-        .where(MessageRow.content != "", or_(cte.c.depth <= most, cte.c.role == "system"))
-        .order_by(cte.c.depth.desc())
-    )
-    return [Turn(cast("Role", role), content) for role, content in rows]
+        rows = [*rules, *rows]
+    return [Turn(cast("Role", row.role), row.content) for row in rows]
 
 
 async def add_messages(
-    connection: AsyncConnection, session: FoundSession, turns: Sequence[Turn], time: datetime
+    connection: AsyncConnection,
+    session: FoundSession,
+    parent: tree.Place | None,
+    turns: Sequence[Turn],
+    time: datetime,
 ) -> list[str]:
-    """Adds turns one behind the other after the leaf, and makes the last one the leaf; the ids."""
-    ids = [new_id() for _ in turns]
-    parents = [session.leaf_id, *ids[:-1]]
-    await connection.execute(
-        insert(MessageRow),
-        [
-            {
-                "id": message_id,
-                "session_id": session.id,
-                "parent_id": parent_id,
-                "role": turn.role,
-                "content": turn.text,
-                "created_at": time,
-            }
-            for message_id, parent_id, turn in zip(ids, parents, turns, strict=True)
-        ],
-    )
+    """Adds turns one behind the other below a parent, and makes the last one the leaf; the ids."""
+    ids = await tree.grow(connection, session.id, parent, turns, time)
     await connection.execute(
         update(SessionRow)
         .where(SessionRow.id == session.id)

@@ -1,21 +1,26 @@
 """The tables. Migrations in alembic/ make them; a test holds the two together."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
     Index,
     MetaData,
+    SmallInteger,
     String,
     Text,
     TypeDecorator,
     false,
     text,
+    true,
 )
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Id = String(36)
@@ -96,7 +101,9 @@ class ApiKeyRow(Base):
 class SessionRow(Base):
     """A conversation. `leaf_id` is the last message of its active branch.
 
-    A `hidden` one was made for a client that keeps the talk itself; no list shows it.
+    A `hidden` one was made for a client that keeps the talk itself; no list shows it. `title_by`
+    says where the title is from: `question`, `asking` (a model is asked for one), `model`, `user`.
+    From `purged_at` on it is gone for everybody; it is hidden, has no name, and its rows follow.
     """
 
     __tablename__ = "sessions"
@@ -107,7 +114,19 @@ class SessionRow(Base):
     leaf_id: Mapped[str | None] = mapped_column(Id)
     hidden: Mapped[bool] = mapped_column(default=False, server_default=false())
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    last_activity: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_activity: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    title: Mapped[str | None] = mapped_column(Text)
+    title_by: Mapped[str | None] = mapped_column(String(16))
+    project_id: Mapped[str | None] = mapped_column(String(128))
+    model_preference: Mapped[str | None] = mapped_column(String(255))
+    language: Mapped[str | None] = mapped_column(String(64))
+    stream_responses: Mapped[bool] = mapped_column(default=True, server_default=true())
+    system_prompt: Mapped[str | None] = mapped_column(Text)
+    user_agent: Mapped[str | None] = mapped_column(Text)
+    ip_address: Mapped[str | None] = mapped_column(Text)
+    client_version: Mapped[str | None] = mapped_column(Text)
     __table_args__ = (
         Index("uq_sessions_user_id_name", "user_id", "name", unique=True),
         Index("ix_sessions_user_id_last_activity", "user_id", "last_activity"),
@@ -115,19 +134,39 @@ class SessionRow(Base):
 
 
 class MessageRow(Base):
-    """One turn in a session's tree. An assistant message is empty until its generation ends."""
+    """One turn in a session's tree. An assistant message is empty until its generation ends.
+
+    `depth` counts from 0 at the root. A stem is a stretch of the tree without a fork: a message
+    goes on with its parent's stem, unless a sibling does already; then it begins a stem of its
+    own. `stem_id` is the first message of the stem. So a branch is a few ranges of depths, one a
+    stem, however long it is.
+    """
 
     __tablename__ = "messages"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    session_id: Mapped[str] = mapped_column(
-        ForeignKey("sessions.id", ondelete="CASCADE"), index=True
-    )
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
     # Messages go with their session. A cascade from parent to child would go a level deeper for
     # each, and SQLite stops at a thousand.
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id"), index=True)
     role: Mapped[str] = mapped_column(String(16))
     content: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    stem_id: Mapped[str] = mapped_column(Id, server_default="")
+    depth: Mapped[int] = mapped_column(server_default="0")
+    helpful: Mapped[bool | None]
+    rating: Mapped[int | None] = mapped_column(SmallInteger)
+    __table_args__ = (
+        # One message goes on with a stem, however many are added at once.
+        Index("uq_messages_stem_id_depth", "stem_id", "depth", unique=True),
+        Index("ix_messages_session_id_depth_id", "session_id", "depth", "id"),
+        # They hold for the whole branch, however long ago they were said.
+        Index(
+            "ix_messages_system",
+            "session_id",
+            sqlite_where=text("role = 'system'"),
+            postgresql_where=text("role = 'system'"),
+        ),
+    )
 
 
 class GenerationRow(Base):
@@ -136,6 +175,7 @@ class GenerationRow(Base):
     `epoch` is 0 before anything is written. `last_offset` is, with the epoch, the terminal
     position once the generation has ended. `owner`, `fence` and `lease_until` say which
     instance may write. `ask_key` is the client's, `ask_fingerprint` says what was asked with it.
+    `context` says what of the branch the model was given; `agent` is the graph's node that spoke.
     """
 
     __tablename__ = "generations"
@@ -152,6 +192,8 @@ class GenerationRow(Base):
     provider: Mapped[str] = mapped_column(String(64))
     provider_model: Mapped[str] = mapped_column(String(255))
     params: Mapped[dict[str, Any]] = mapped_column(JSON)
+    context: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    agent: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
     owner: Mapped[str] = mapped_column(Id)
     fence: Mapped[int]
@@ -199,3 +241,82 @@ class CheckpointRow(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True)
     last_offset: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(Text)
+
+
+class AttachmentRow(Base):
+    """A file that a user gave, without its bytes: these are kept outside the database, by its id.
+
+    It belongs to the first session in which it is used. `characters` is the length of its text,
+    if a model is given one.
+    """
+
+    __tablename__ = "attachments"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[str | None] = mapped_column(
+        ForeignKey("sessions.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(String(128))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    characters: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    __table_args__ = (
+        Index(
+            "ix_attachments_unused",
+            "created_at",
+            sqlite_where=text("session_id IS NULL"),
+            postgresql_where=text("session_id IS NULL"),
+        ),
+    )
+
+
+class MessageAttachmentRow(Base):
+    """An attachment of a message, at its place among them."""
+
+    __tablename__ = "message_attachments"
+    message_id: Mapped[str] = mapped_column(
+        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
+    )
+    attachment_id: Mapped[str] = mapped_column(
+        ForeignKey("attachments.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    ordinal: Mapped[int]
+
+
+class SearchDocumentRow(Base):
+    """What is found of a title, or of a stretch of a message: its words, folded and in order.
+
+    Without `message_id` it is the session's title. `owner` is the user's id without its dashes,
+    one word. SQLite finds words by the table `search_index` (FTS5) that triggers keep beside this
+    one; in Postgres `words` is a tsvector, which has the owner as a word too, under a GIN index.
+    """
+
+    __tablename__ = "search_documents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(
+        ForeignKey("sessions.id", ondelete="CASCADE"), index=True
+    )
+    message_id: Mapped[str | None] = mapped_column(
+        ForeignKey("messages.id", ondelete="CASCADE"), index=True
+    )
+    owner: Mapped[str] = mapped_column(String(32))
+    words: Mapped[str] = mapped_column(Text().with_variant(TSVECTOR, "postgresql"))
+
+
+class KeptUsageRow(Base):
+    """What answers took that were purged since: their usage outlives them, without their texts."""
+
+    __tablename__ = "kept_usage"
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)
+    provider: Mapped[str] = mapped_column(String(64), primary_key=True)
+    generations: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+    cost: Mapped[float | None]

@@ -6,7 +6,7 @@ from typing import Literal
 from runnel.accounts.connections import ChannelKind
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import SessionRef
-from runnel.chat.sessions import session_ref
+from runnel.chat.sessions.refs import session_ref
 from runnel.edge.dialects.completions import CompletionsDialect
 from runnel.edge.dialects.session_channel import SessionDialect
 from runnel.edge.dialects.sockets import SocketDialect

@@ -1,0 +1,1 @@
+"""Sessions as people use them: listed, searched, branched, closed, exported, cleaned up."""

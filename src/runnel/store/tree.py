@@ -1,0 +1,97 @@
+"""Queries of a session's tree of messages: a branch by its stems, and how a tree grows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import CTE, exists, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from runnel.chat.entities import Turn
+from runnel.store.ids import new_id
+from runnel.store.tables import MessageRow
+
+_HEAD: Final = aliased(MessageRow, name="head")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message stands in its tree, and whether its stem goes on behind it."""
+
+    id: str
+    session_id: str
+    parent_id: str | None
+    role: str
+    stem_id: str
+    depth: int
+    continued: bool
+
+
+async def place(connection: AsyncConnection, message_id: str) -> Place | None:
+    child = aliased(MessageRow, name="child")
+    rows = await connection.execute(
+        select(
+            MessageRow.id,
+            MessageRow.session_id,
+            MessageRow.parent_id,
+            MessageRow.role,
+            MessageRow.stem_id,
+            MessageRow.depth,
+            exists()
+            .where(child.stem_id == MessageRow.stem_id, child.depth == MessageRow.depth + 1)
+            .label("continued"),
+        ).where(MessageRow.id == message_id)
+    )
+    row = rows.first()
+    return None if row is None else Place(*row)
+
+
+def stems(leaf_id: str) -> CTE:
+    """The stems from a leaf up to its root, each with the `upto` depth that is of the branch."""
+    walk = (
+        select(MessageRow.stem_id, MessageRow.depth.label("upto"), _HEAD.parent_id)
+        .join(_HEAD, _HEAD.id == MessageRow.stem_id)
+        .where(MessageRow.id == leaf_id)
+        .cte("stems", recursive=True)
+    )
+    return walk.union_all(
+        select(MessageRow.stem_id, MessageRow.depth, _HEAD.parent_id)
+        .join(walk, MessageRow.id == walk.c.parent_id)
+        .join(_HEAD, _HEAD.id == MessageRow.stem_id)
+    )
+
+
+async def grow(
+    connection: AsyncConnection,
+    session_id: str,
+    parent: Place | None,
+    turns: Sequence[Turn],
+    time: datetime,
+) -> list[str]:
+    """Adds turns one behind the other below a parent, or as another beginning; their ids."""
+    ids = [new_id() for _ in turns]
+    goes_on = parent is not None and not parent.continued
+    stem_id = parent.stem_id if parent is not None and goes_on else ids[0]
+    first_depth = 0 if parent is None else parent.depth + 1
+    parents = [parent and parent.id, *ids[:-1]]
+    await connection.execute(
+        insert(MessageRow),
+        [
+            {
+                "id": message_id,
+                "session_id": session_id,
+                "parent_id": parent_id,
+                "role": turn.role,
+                "content": turn.text,
+                "created_at": time,
+                "stem_id": stem_id,
+                "depth": first_depth + number,
+            }
+            for number, (message_id, parent_id, turn) in enumerate(
+                zip(ids, parents, turns, strict=True)
+            )
+        ],
+    )
+    return ids
