@@ -1,0 +1,135 @@
+"""What the store knows of attachments: whose they are, where they are used, how much a user has."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from answers import Chat
+from runnel.chat.entities import Attachment
+from runnel.chat.ports import Begun
+from runnel.errors import Code, RunnelError
+from runnel.store import attachments
+from runnel.store.attachments import SqlAttachments
+from runnel.store.ids import new_id, now
+
+MOST = 1_000_000
+
+
+class Files:
+    """A user's attachments, over a real database."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.store = SqlAttachments(chat.database)
+
+    async def add(self, name: str = "a.txt", *, size: int = 3, most: int = MOST) -> Attachment:
+        made = Attachment(new_id(), name, "text/plain", size, None, None, size, now())
+        await self.store.add(self.chat.user_id, made, most)
+        return made
+
+    async def ask(self, session: str) -> Begun:
+        return await self.chat.store.begin_ask(
+            self.chat.question("q", session), self.chat.model, "me"
+        )
+
+    async def use(self, begun: Begun, *used: Attachment) -> None:
+        made = begun.generation
+        async with self.chat.database.write() as connection:
+            ids = [each.id for each in used]
+            await attachments.use(connection, made.session_id, made.user_message_id, ids)
+
+    async def asked_with(self, session_id: str | None, *ids: str) -> list[Attachment]:
+        async with self.chat.database.read() as connection:
+            return await attachments.asked_with(connection, self.chat.user_id, session_id, ids)
+
+
+@pytest.fixture
+async def files(migrated: Path, tmp_path: Path) -> AsyncIterator[Files]:
+    shutil.copy(migrated, tmp_path / "store.db")
+    async with Chat(tmp_path / "store.db") as chat:
+        yield Files(chat)
+
+
+async def test_an_attachment_is_found_by_its_user_alone(files: Files) -> None:
+    made = await files.add()
+    assert await files.store.find(files.chat.user_id, made.id) == made
+    assert await files.store.find(new_id(), made.id) is None
+    assert await files.store.find(files.chat.user_id, "no id") is None
+
+
+async def test_what_is_used_belongs_to_its_session_and_stands_in_order(files: Files) -> None:
+    first, second = await files.add("first"), await files.add("second")
+    begun = await files.ask("here")
+    await files.use(begun, second, first)
+    session_id, message_id = begun.generation.session_id, begun.generation.user_message_id
+    expected = {message_id: [replace(each, session_id=session_id) for each in (second, first)]}
+    async with files.chat.database.read() as connection:
+        assert await attachments.of_messages(connection, [message_id]) == expected
+        assert await attachments.of_session(connection, session_id) == expected
+        assert await attachments.of_messages(connection, [begun.generation.message_id]) == {}
+        ids = await attachments.ids_of_sessions(connection, [session_id])
+        assert sorted(ids) == sorted([first.id, second.id])
+
+
+async def test_a_question_names_its_users_own_in_its_own_order(files: Files) -> None:
+    first, second = await files.add("first"), await files.add("second")
+    assert await files.asked_with(None, second.id, first.id) == [second, first]
+    with pytest.raises(RunnelError) as refused:
+        await files.asked_with(None, first.id, new_id())
+    assert (refused.value.code, refused.value.field) == (Code.NOT_FOUND, "attachments")
+
+
+async def test_what_one_session_has_no_other_is_given(files: Files) -> None:
+    made = await files.add()
+    here, there = await files.ask("here"), await files.ask("there")
+    await files.use(here, made)
+    assert await files.asked_with(here.generation.session_id, made.id)
+    for session_id in (there.generation.session_id, None):
+        with pytest.raises(RunnelError) as refused:
+            await files.asked_with(session_id, made.id)
+        assert refused.value.code is Code.CONFLICT
+    with pytest.raises(RunnelError) as refused:
+        await files.use(there, made)
+    assert refused.value.code is Code.CONFLICT
+
+
+async def test_a_message_loses_what_is_deleted(files: Files) -> None:
+    gone, stays = await files.add("gone"), await files.add("stays")
+    begun = await files.ask("here")
+    await files.use(begun, gone, stays)
+    await files.store.delete([gone.id, new_id()])
+    message_id = begun.generation.user_message_id
+    async with files.chat.database.read() as connection:
+        [left] = (await attachments.of_messages(connection, [message_id]))[message_id]
+        assert left.id == stays.id
+        assert await attachments.ids_of_user(connection, files.chat.user_id) == [stays.id]
+
+
+async def test_the_oldest_that_nobody_used_are_named_so_many_at_a_time(files: Files) -> None:
+    first, second, used = [await files.add() for _ in range(3)]
+    await files.use(await files.ask("here"), used)
+    soon = now() + timedelta(hours=1)
+    assert await files.store.unused(soon, 10) == [first.id, second.id]
+    assert await files.store.unused(soon, 1) == [first.id]
+    assert await files.store.unused(first.created_at, 10) == []
+
+
+async def test_a_user_has_so_many_bytes_and_no_more(files: Files) -> None:
+    made = await files.add(size=MOST // 4)
+    with pytest.raises(RunnelError) as refused:
+        await files.add(size=MOST // 4)
+    assert refused.value.code is Code.PAYLOAD_TOO_LARGE
+    assert "delete some" in refused.value.message
+    await files.store.delete([made.id])
+    await files.add(size=MOST // 4)
+
+
+async def test_a_user_who_has_gone_gets_none(files: Files) -> None:
+    made = Attachment(new_id(), "a", "text/plain", 1, None, None, 1, now())
+    with pytest.raises(RunnelError) as refused:
+        await files.store.add(new_id(), made, MOST)
+    assert refused.value.code is Code.UNAUTHORIZED
