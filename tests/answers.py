@@ -12,7 +12,7 @@ from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
 from runnel.chat.model_ports import Candidates, ListedModel, Model, Piece
 from runnel.chat.places import Places
-from runnel.chat.ports import LogReader, Store
+from runnel.chat.ports import Begun, Found, LogReader, Store
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import AskRules, ChatService
@@ -179,6 +179,16 @@ class Chat:
     async def __aexit__(self, *_: object) -> None:
         await self.running.close()
         await self.database.close()
+
+    def choose(self, _: Found) -> Candidates:
+        """Who is asked, whatever is."""
+        return Candidates([self.model, *self.others], self.restarts)
+
+    async def begin(self, ask: Ask) -> Begun:
+        """Writes down a question that was not asked before."""
+        begun = await self.store.begin_ask(ask, self.choose, "me")
+        assert isinstance(begun, Begun)
+        return begun
 
     def question(self, text: str = "why?", session: str | None = None) -> Ask:
         return Ask(user_id=self.user_id, text=text, session=SessionRef(name=session))

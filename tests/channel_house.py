@@ -94,7 +94,7 @@ class House:
     async def ask(self, text: str, session: str = "s", **changes: object) -> Generation:
         """One that is live, and of which nobody is told."""
         ask = replace(self.chat.question(text, session), **changes)
-        return (await self.chat.store.begin_ask(ask, self.chat.model, "me")).generation
+        return (await self.chat.store.begin_ask(ask, self.chat.choose, "me")).generation
 
     async def tell(self, text: str, session: str = "s", origin: str | None = None) -> Generation:
         """One that is live, and of which the bus tells."""

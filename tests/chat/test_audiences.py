@@ -10,8 +10,7 @@ from answers import Chat
 from runnel.chat.audiences import POLL_LINGER_SECONDS, Audiences
 from runnel.chat.entities import Ask, AskKey
 from runnel.chat.following import Follower
-from runnel.chat.model_ports import Model
-from runnel.chat.ports import Begun, Store
+from runnel.chat.ports import Begun, Choose, Joined, Store
 
 GRACE = 5.0
 
@@ -211,8 +210,8 @@ class Interposing:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    async def begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
-        begun = await self._store.begin_ask(ask, model, owner)
+    async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
+        begun = await self._store.begin_ask(ask, choose, owner)
         await self._first(ask)
         return begun
 

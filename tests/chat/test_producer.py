@@ -205,7 +205,7 @@ async def test_a_checkpoint_whose_commit_was_not_heard_of_is_not_doubled(chat: C
 
 
 async def test_a_generation_that_went_away_before_it_began_leaves_no_reader(chat: Chat) -> None:
-    begun = await chat.store.begin_ask(chat.question(), chat.model, "me")
+    begun = await chat.begin(chat.question())
     await _rows(chat, "DELETE FROM sessions RETURNING id")
     producer = Producer(
         begun.generation,

@@ -45,7 +45,7 @@ async def test_an_abort_holds_even_if_a_library_swallows_it(chat: Chat) -> None:
 
 async def test_what_was_to_be_aborted_is_aborted_after_a_crash(chat: Chat) -> None:
     begun = [
-        (await chat.store.begin_ask(chat.question(session=name), chat.model, "me")).generation
+        (await chat.store.begin_ask(chat.question(session=name), chat.choose, "me")).generation
         for name in ("a", "b")
     ]
     await chat.store.request_abort(chat.user_id, begun[0].id)

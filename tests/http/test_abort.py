@@ -16,8 +16,7 @@ from away import Away
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed, parsed_events
 from runnel.chat.entities import Ask
-from runnel.chat.model_ports import Model
-from runnel.chat.ports import Begun, Store
+from runnel.chat.ports import Begun, Choose, Joined, Store
 from standing import Json, Standing, standing
 from waiting import until
 from wire import NOBODYS_ID, problem
@@ -245,8 +244,8 @@ class Flagging:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    async def begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
-        begun = await self._store.begin_ask(ask, model, owner)
+    async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
+        begun = await self._store.begin_ask(ask, choose, owner)
         seen = await self._store.request_abort(ask.user_id, begun.generation.id)
         assert seen is not None
         assert seen.end is None

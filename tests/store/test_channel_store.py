@@ -38,7 +38,7 @@ class Stored:
     ) -> Generation:
         who = user_id or self.chat.user_id
         ask = Ask(user_id=who, text=text, session=SessionRef(name=session), **members)
-        return (await self.chat.store.begin_ask(ask, self.chat.model, "me")).generation
+        return (await self.chat.store.begin_ask(ask, self.chat.choose, "me")).generation
 
     async def end(self, generation: Generation) -> None:
         ending = Ending(

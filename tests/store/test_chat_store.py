@@ -27,7 +27,7 @@ async def chat(migrated: Path, tmp_path: Path) -> AsyncIterator[Chat]:
 
 
 async def ask(chat: Chat, text: str = "q", session: str | None = "s") -> Begun:
-    return await chat.store.begin_ask(chat.question(text, session), chat.model, "me")
+    return await chat.begin(chat.question(text, session))
 
 
 def ending(status: Status, text: str = "") -> Ending:
@@ -85,7 +85,7 @@ async def test_the_branch_is_what_was_said_in_order_without_empty_answers(chat: 
 async def test_a_long_branch_is_read_from_its_newest_end(chat: Chat) -> None:
     history = [Turn("user", str(number)) for number in range(300)]
     begun = await chat.store.begin_ask(
-        Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.model, "me"
+        Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.choose, "me"
     )
     await chat.store.finish(begun.generation.id, 1, completed("a"))
     turns = (await ask(chat, "next", "long")).turns
@@ -98,7 +98,7 @@ async def test_a_history_begins_a_session_but_does_not_join_one(chat: Chat) -> N
     await chat.store.finish(begun.generation.id, 1, completed("a"))
     with pytest.raises(RunnelError) as refused:
         await chat.store.begin_ask(
-            Ask(chat.user_id, "q", SessionRef(name="s"), [Turn("user", "h")]), chat.model, "me"
+            Ask(chat.user_id, "q", SessionRef(name="s"), [Turn("user", "h")]), chat.choose, "me"
         )
     assert refused.value.code is Code.CONFLICT
     assert "send `message`" in refused.value.message
@@ -109,7 +109,7 @@ async def test_an_empty_history_is_one_too(chat: Chat) -> None:
     await chat.store.finish(begun.generation.id, 1, completed("a"))
     with pytest.raises(RunnelError) as refused:
         await chat.store.begin_ask(
-            Ask(chat.user_id, "q", SessionRef(name="s"), []), chat.model, "me"
+            Ask(chat.user_id, "q", SessionRef(name="s"), []), chat.choose, "me"
         )
     assert refused.value.code is Code.CONFLICT
 
@@ -117,7 +117,7 @@ async def test_an_empty_history_is_one_too(chat: Chat) -> None:
 async def test_system_turns_are_read_however_long_ago_they_were(chat: Chat) -> None:
     history = [Turn("system", "rule"), *(Turn("user", str(number)) for number in range(300))]
     begun = await chat.store.begin_ask(
-        Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.model, "me"
+        Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.choose, "me"
     )
     await chat.store.finish(begun.generation.id, 1, completed("a"))
     assert (await ask(chat, "next", "long")).turns[0] == Turn("system", "rule")
@@ -126,7 +126,7 @@ async def test_system_turns_are_read_however_long_ago_they_were(chat: Chat) -> N
 async def test_an_unknown_id_is_not_found_and_a_name_is_made(chat: Chat) -> None:
     with pytest.raises(RunnelError) as refused:
         await chat.store.begin_ask(
-            Ask(chat.user_id, "q", SessionRef(id="0" * 36)), chat.model, "me"
+            Ask(chat.user_id, "q", SessionRef(id="0" * 36)), chat.choose, "me"
         )
     assert refused.value.code is Code.NOT_FOUND
     assert (await ask(chat, session="new")).generation.session_id
@@ -180,7 +180,7 @@ async def test_a_user_with_a_very_long_session_can_be_deleted(chat: Chat) -> Non
     # SQLite cascades a thousand levels deep at most.
     history = [Turn("user", str(number)) for number in range(1500)]
     ask_ = Ask(chat.user_id, "q", SessionRef(name="long"), history)
-    await chat.store.begin_ask(ask_, chat.model, "me")
+    await chat.store.begin_ask(ask_, chat.choose, "me")
     await SqlAccountStore(chat.database).delete_user(chat.user_id)
     async with chat.database.read() as connection:
         left = await connection.exec_driver_sql("SELECT count(*) FROM messages")

@@ -15,6 +15,7 @@ import structlog
 
 from runnel.chat.entities import SessionRef
 from runnel.chat.notices import Asked, Bus, Notice, Typing
+from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
 
@@ -57,7 +58,9 @@ class Recent:
 class ChannelStore(Protocol):
     """What channels read. Raises RunnelError `store_unavailable`."""
 
-    async def open_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
+    async def open_session(
+        self, user_id: str, ref: SessionRef, client: ClientInfo = NOBODY_KNOWN
+    ) -> SessionState | None:
         """A user's session, made if it is named and new; None for an unknown id."""
         ...
 
@@ -209,6 +212,7 @@ class Channels:
         ref: SessionRef,
         listener: Listener,
         *,
+        client: ClientInfo = NOBODY_KNOWN,
         admit_new: Callable[[], Awaitable[None]],
     ) -> tuple[Channel, SessionState]:
         """Joins a session's channel until the stack is closed, and says how the session stands.
@@ -220,7 +224,7 @@ class Channels:
         state = await self._store.find_session(user_id, ref)
         if state is None and ref.name is not None:
             await admit_new()
-            state = await self._store.open_session(user_id, ref)
+            state = await self._store.open_session(user_id, ref, client)
         if state is None:
             raise RunnelError(Code.NOT_FOUND, "There is no such session.")
         channel = Channel(user_id, state.session_id, listener)

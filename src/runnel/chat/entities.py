@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo
 from runnel.errors import Code
 from runnel.events import (
     Aborted,
@@ -163,9 +164,12 @@ class Ask:
     `history` is what the client gives to begin a session with, before the question; None if it
     goes on with what is stored. `needs_reader`: it is aborted once nobody follows it any more.
     `stateless`: the client keeps the talk, and gives the whole of it; its session is shown to
-    nobody. `turn` is the question where it is more than a user's `text`. `origin` is the id of the
-    connection that asks, if it is one that hears of questions; `whole`: those that hear of it are
-    shown the answer when it has ended.
+    nobody. `turn` is the question where it is more than a user's `text`. `regenerates` is the id of
+    an answer, or of its question, that is answered once more; `edits` that of a question in whose
+    place this one stands: either grows a branch of its own. `client` is told of a session that is
+    made. `origin` is the id of the connection that asks, if it is one that hears of questions;
+    `whole`: those that hear of it are shown the answer when it has ended; None: as the session is
+    set.
     """
 
     user_id: str
@@ -178,8 +182,11 @@ class Ask:
     needs_reader: bool = False
     stateless: bool = False
     turn: Turn | None = None
+    regenerates: str | None = None
+    edits: str | None = None
+    client: ClientInfo = NOBODY_KNOWN
     origin: str | None = None
-    whole: bool = False
+    whole: bool | None = None
 
     @property
     def question(self) -> Turn:
@@ -214,7 +221,7 @@ class ModelName:
 class Generation:
     """The making of one answer, as the store keeps it.
 
-    `position` is that of the last event known to the store: of the last checkpoint while it
+    `stream_responses` is how its session is set. `position` is that of the last event known to the store: of the last checkpoint while it
     runs, of the terminal event afterwards, None before anything was written. `text` is exactly
     the text up to there. Times in milliseconds.
     """
@@ -231,6 +238,7 @@ class Generation:
     fence: int
     created_at: datetime
     session_name: str | None = None
+    stream_responses: bool = True
     text: str = ""
     position: Position | None = None
     finish_reason: FinishReason | None = None

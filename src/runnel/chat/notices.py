@@ -29,8 +29,15 @@ class Asked:
     whole: bool = False
 
     @classmethod
-    def of(cls, generation: Generation, ask: Ask | None = None) -> Self:
-        """Without `ask`, for what is told of an answer whose question is not."""
+    def of(
+        cls, generation: Generation, ask: Ask | None = None, question: str | None = None
+    ) -> Self:
+        """Without `ask`, for what is told of an answer whose question is not.
+
+        `question` is given where it was asked before, and is answered once more.
+        """
+        if question is None:
+            question = ask.text if ask else ""
         return cls(
             user_id=generation.user_id,
             session_id=generation.session_id,
@@ -38,12 +45,17 @@ class Asked:
             generation_id=generation.id,
             message_id=generation.message_id,
             user_message_id=generation.user_message_id,
-            question=ask.text if ask else "",
+            question=question,
             asked_at=generation.created_at,
             key=ask.key.text if ask and ask.key else None,
             origin=ask and ask.origin,
-            whole=ask is not None and ask.whole,
+            whole=ask is not None and shown_whole(ask, generation),
         )
+
+
+def shown_whole(ask: Ask, generation: Generation) -> bool:
+    """Whether an answer is shown when it has ended: as was asked, else as its session is set."""
+    return not generation.stream_responses if ask.whole is None else ask.whole
 
 
 @dataclass(frozen=True, slots=True)

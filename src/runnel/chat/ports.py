@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status, Turn
-from runnel.chat.model_ports import Model
+from runnel.chat.model_ports import Candidates
+from runnel.chat.sessions.values import SessionSettings
 from runnel.errors import Code
 from runnel.events import Batch, Event, Position, Usage
 
@@ -94,14 +95,36 @@ class StreamLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """What the transaction of an ask wrote: the generation, and the branch that it answers.
+class Found:
+    """What is known of a question only once its session is: how that is set, and whether there
+    are pictures among the attachments.
+    """
 
-    Without turns nothing was written: the same question was asked before with the same key.
+    settings: SessionSettings
+    images: bool
+
+
+#: Who may answer what was found. Raises RunnelError if nobody may.
+Choose = Callable[[Found], Candidates]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the transaction of an ask wrote: the generation, the branch that it answers, whose last
+    turn is the question, and who was chosen to answer it.
     """
 
     generation: Generation
     turns: Sequence[Turn]
+    settings: SessionSettings
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Nothing was written: the same question was asked before with the same key."""
+
+    generation: Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +191,13 @@ class Store(Protocol):
     Raises RunnelError `store_unavailable` if the database is away.
     """
 
-    async def begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
+    async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
         """Writes the session if it is new, the messages, and the generation as `queued`.
 
-        Of asks with one key that race, one writes; the others get its generation. Raises
-        RunnelError as `asked_before`, `not_found`, `conflict`, or `busy` with the running
-        generation's id.
+        `choose` says who answers, once the session is known; it may refuse, and must not wait. Of
+        asks with one key that race, one writes; the others get its generation. Raises RunnelError
+        as `asked_before` and `choose`, `not_found`, `conflict`, `session_closed`, or `busy` with
+        the running generation's id.
         """
         ...
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runnel.chat.entities import Turn
+from runnel.chat.sessions.values import SessionSettings
 from runnel.chat.text import estimate_tokens
 
 
@@ -13,6 +14,16 @@ class Prompt:
 
     turns: Sequence[Turn]
     tokens: int
+
+
+def instructions(system_prompt: str | None, settings: SessionSettings) -> str | None:
+    """The system prompt of an answer: the alias' or the server's, then what the session is set to.
+
+    The first is whoever's runs the server: a session adds to it and takes nothing away.
+    """
+    language = settings.language and f"Answer in this language (BCP 47): {settings.language}"
+    said = [text for text in (system_prompt, settings.system_prompt, language) if text]
+    return "\n\n".join(said) or None
 
 
 def fit(turns: Sequence[Turn], *, system_prompt: str | None, max_tokens: int) -> Prompt:

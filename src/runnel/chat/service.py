@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from runnel.chat.attempt import Bounds, Question
@@ -13,10 +13,11 @@ from runnel.chat.fingerprint import fingerprint
 from runnel.chat.following import Follower, Followers
 from runnel.chat.model_ports import Candidates, Catalog, Model
 from runnel.chat.notices import Asked, Bus
-from runnel.chat.ports import Observer, Seen, Store, StreamLog
+from runnel.chat.ports import Found, Joined, Observer, Seen, Store, StreamLog
 from runnel.chat.producer import Producer
-from runnel.chat.prompt import Prompt, fit, whole
+from runnel.chat.prompt import Prompt, fit, instructions, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running
+from runnel.chat.sessions.values import AS_USUAL
 from runnel.chat.terms import Terms
 from runnel.chat.text import clean
 from runnel.errors import Code, RunnelError
@@ -73,6 +74,8 @@ class ChatService:
         `store_unavailable`.
         """
         ask = self._checked(ask)
+        if ask.model is not None:
+            self._choose(ask, Found(AS_USUAL, images=False))  # refused at once
         if ask.key is not None:
             # Before all that could refuse a new question: this one is none.
             joined = await self._store.asked_before(ask.user_id, ask.key)
@@ -87,9 +90,8 @@ class ChatService:
                 "Too many answers are being made. Ask again shortly.",
                 retry_after=1,
             )
-        able_ones = able(self._catalog.candidates(ask.model), ask)
         # Whoever asked may leave at any moment; what was begun is carried through all the same.
-        return await asyncio.shield(self._running.own(self._begin(ask, able_ones)))
+        return await asyncio.shield(self._running.own(self._begin(ask)))
 
     async def attach(
         self,
@@ -214,7 +216,7 @@ class ChatService:
 
     def _checked(self, ask: Ask) -> Ask:
         question = _cleaned(ask.question)
-        if not question.text.strip() and not ask.stateless:
+        if not question.text.strip() and not ask.stateless and ask.regenerates is None:
             raise RunnelError(Code.INVALID_REQUEST, "The message is empty.", field="message")
         if question.role == "user" and len(question.text) > self._rules.max_message_length:
             raise RunnelError(
@@ -228,27 +230,31 @@ class ChatService:
             ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask), ask.session))
         return ask
 
-    async def _begin(self, ask: Ask, candidates: Candidates) -> Generation:
-        models = candidates.models
-        begun = await self._store.begin_ask(ask, models[0], self._owner)
-        if not begun.turns:
+    def _choose(self, ask: Ask, found: Found) -> Candidates:
+        candidates = self._catalog.candidates(ask.model or found.settings.model_preference)
+        return able(candidates, ask, images=found.images)
+
+    async def _begin(self, ask: Ask) -> Generation:
+        begun = await self._store.begin_ask(ask, partial(self._choose, ask), self._owner)
+        if isinstance(begun, Joined):
             if not ask.needs_reader:
                 self._running.keep(begun.generation.id)
             return begun.generation
+        question = begun.turns[-1].text
         if not ask.stateless:
-            self._bus.publish(Asked.of(begun.generation, ask))
+            self._bus.publish(Asked.of(begun.generation, ask, question))
 
         @cache  # who is asked again is given the same
         def prompt(terms: Terms) -> Prompt:
+            own = instructions(terms.system_prompt, begun.settings)
             if ask.stateless:
-                return whole(begun.turns, system_prompt=terms.system_prompt)
-            return fit(
-                begun.turns, system_prompt=terms.system_prompt, max_tokens=terms.context_tokens
-            )
+                return whole(begun.turns, system_prompt=own)
+            return fit(begun.turns, system_prompt=own, max_tokens=terms.context_tokens)
 
+        candidates = begun.candidates
         producer = Producer(
             begun.generation,
-            Question(ask.text, models, prompt, ask.params, candidates.restarts),
+            Question(question, candidates.models, prompt, ask.params, candidates.restarts),
             store=self._store,
             log=self._log,
             bounds=self._bounds,
@@ -258,15 +264,17 @@ class ChatService:
         return begun.generation
 
 
-def able(candidates: Candidates, ask: Ask) -> Candidates:
+def able(candidates: Candidates, ask: Ask, *, images: bool = False) -> Candidates:
     """Those who take all that is asked. The alias itself has to, if it can be asked at all.
+
+    `images`: there are some among the attachments.
 
     Raises RunnelError `invalid_request`, naming what it does not take.
     """
     asked = set(ask.params.given())
     if not ask.params.json_mode:
         asked.discard("json_mode")  # not to have it, every provider can do
-    if any(turn.images for turn in ask.turns):
+    if images or any(turn.images for turn in ask.turns):
         asked.add("images")
     able_ones = [model for model in candidates.models if asked <= model.terms.takes]
     first = candidates.models[0]

@@ -1,12 +1,13 @@
 """What a question looks like in a body, and what the chat core is asked then."""
 
 import re
+from dataclasses import replace
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runnel.accounts.entities import Identity
-from runnel.chat.entities import Ask, AskKey, Turn
+from runnel.chat.entities import Ask, AskKey, SessionRef, Turn
 from runnel.chat.param_fields import ParamFields
 from runnel.chat.sessions.refs import session_ref
 from runnel.edge.dialects.sse import Format
@@ -32,45 +33,20 @@ class MessageBody(BaseModel):
     content: str
 
 
-class AskBody(BaseModel):
-    """A question: exactly one of `message`, `prompt` (the same) and `messages`."""
+class DeliveryBody(BaseModel):
+    """Who is to answer and how, and how the answer is delivered."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"message": "Hello!"}]}
-    )
-    message: str | None = None
-    prompt: str | None = None
-    # One fault is enough: to find 300,000 of them takes seconds.
-    messages: (
-        Annotated[list[MessageBody], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
-        | None
-    ) = None
+    model_config = ConfigDict(extra="forbid")
     model: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     params: ParamsBody = ParamsBody()
-    session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     stream: bool | None = None
     format: Format = "text"
     background: bool = False
     on_disconnect: Literal["continue", "abort"] = "continue"
     client_message_id: str | None = None
 
-    @field_validator("messages")
-    @classmethod
-    def _ends_with_the_question(cls, value: list[MessageBody] | None) -> list[MessageBody] | None:
-        if value and value[-1].role != "user":
-            raise ValueError("the last message is the question: its role is `user`")
-        return value
-
     @model_validator(mode="after")
-    def _one_question(self) -> Self:
-        given = [
-            name for name in ("message", "prompt", "messages") if getattr(self, name) is not None
-        ]
-        if len(given) != 1:
-            raise ValueError(
-                "send one of `message`, `prompt` and `messages`"
-                + (f", not {' and '.join(given)}" if given else "")
-            )
+    def _no_contradiction(self) -> Self:
         if None not in (self.stream, self.params.stream) and self.stream != self.params.stream:
             raise ValueError("`stream` and `params.stream` contradict each other")
         if self.background and self.on_disconnect == "abort":
@@ -84,20 +60,13 @@ class AskBody(BaseModel):
         """Whether the client wants a stream; None if it did not say."""
         return self.params.stream if self.stream is None else self.stream
 
-    def to_ask(self, caller: Identity, idempotency_key: str | None) -> Ask:
-        """Raises RunnelError `invalid_request` for an unfit session name or key.
+    def delivered(self, ask: Ask, idempotency_key: str | None) -> Ask:
+        """The question with all that these fields say. Raises RunnelError `invalid_request`.
 
         `idempotency_key` is the header's; `client_message_id` is the same by another way.
         """
-        history = None
-        if self.messages:
-            history = [Turn(message.role, message.content) for message in self.messages[:-1]]
-        question = self.messages[-1].content if self.messages else self.message or self.prompt
-        return Ask(
-            user_id=caller.user_id,
-            text=question or "",
-            session=session_ref(self.session_id, caller.username),
-            history=history,
+        return replace(
+            ask,
             model=self.model,
             params=self.params.to_params(),
             key=self._key(idempotency_key),
@@ -121,3 +90,74 @@ class AskBody(BaseModel):
                 field="client_message_id",
             )
         return next((AskKey(key) for key in keys.values()), None)
+
+
+class AskBody(DeliveryBody):
+    """A question: exactly one of `message`, `prompt` (the same) and `messages`."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"message": "Hello!"}]}
+    )
+    message: str | None = None
+    prompt: str | None = None
+    # One fault is enough: to find 300,000 of them takes seconds.
+    messages: (
+        Annotated[list[MessageBody], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
+        | None
+    ) = None
+    session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _ends_with_the_question(cls, value: list[MessageBody] | None) -> list[MessageBody] | None:
+        if value and value[-1].role != "user":
+            raise ValueError("the last message is the question: its role is `user`")
+        return value
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        given = [
+            name for name in ("message", "prompt", "messages") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                "send one of `message`, `prompt` and `messages`"
+                + (f", not {' and '.join(given)}" if given else "")
+            )
+        return self
+
+    def to_ask(self, caller: Identity, idempotency_key: str | None) -> Ask:
+        """Raises RunnelError `invalid_request` for an unfit session name or key."""
+        history = None
+        if self.messages:
+            history = [Turn(message.role, message.content) for message in self.messages[:-1]]
+        question = self.messages[-1].content if self.messages else self.message or self.prompt
+        ask = Ask(
+            user_id=caller.user_id,
+            text=question or "",
+            session=session_ref(self.session_id, caller.username),
+            history=history,
+        )
+        return self.delivered(ask, idempotency_key)
+
+
+class RegenerateBody(DeliveryBody):
+    """Another answer to a question that was asked before."""
+
+    def to_ask(
+        self, caller: Identity, session: SessionRef, message_id: str, idempotency_key: str | None
+    ) -> Ask:
+        ask = Ask(user_id=caller.user_id, text="", session=session, regenerates=message_id)
+        return self.delivered(ask, idempotency_key)
+
+
+class EditBody(DeliveryBody):
+    """A question in the place of another, whose branch stays."""
+
+    content: str
+
+    def to_ask(
+        self, caller: Identity, session: SessionRef, message_id: str, idempotency_key: str | None
+    ) -> Ask:
+        ask = Ask(user_id=caller.user_id, text=self.content, session=session, edits=message_id)
+        return self.delivered(ask, idempotency_key)

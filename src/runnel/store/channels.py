@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.channels import Recent, RunningAnswer, SessionState
 from runnel.chat.entities import SessionRef
 from runnel.chat.notices import Asked
+from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo
 from runnel.events import Position
 from runnel.store import sessions
 from runnel.store.engine import Database
@@ -27,12 +28,14 @@ class SqlChannels:
             found = await sessions.find(connection, user_id, ref)
             return found and await _state(connection, found)
 
-    async def open_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
+    async def open_session(
+        self, user_id: str, ref: SessionRef, client: ClientInfo = NOBODY_KNOWN
+    ) -> SessionState | None:
         found = await self.find_session(user_id, ref)
         if found is not None or ref.name is None:
             return found
         async with self._database.write() as connection:
-            made = await sessions.find_or_create(connection, user_id, ref)
+            made = await sessions.find_or_create(connection, user_id, ref, client)
             return await _state(connection, made)
 
     async def running_in(self, user_id: str, session_id: str) -> str | None:
@@ -60,6 +63,7 @@ class SqlChannels:
                     GenerationRow.ask_key,
                     GenerationRow.created_at,
                     SessionRow.name,
+                    SessionRow.stream_responses,
                     MessageRow.content,
                 )
                 .join(SessionRow, SessionRow.id == GenerationRow.session_id)
@@ -78,6 +82,7 @@ class SqlChannels:
                     question=row.content,
                     asked_at=row.created_at,
                     key=row.ask_key,
+                    whole=not row.stream_responses,
                 )
                 for row in rows
             ]

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
+from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status, Turn
+from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status
 from runnel.chat.model_ports import Model
-from runnel.chat.ports import Begun, Checkpoint, Epoch, Seen
+from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, Seen
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import generations, sessions, shown, tree, users
+from runnel.store import generations, sessions, shown, users
 from runnel.store.engine import Database
+from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
 
 
@@ -23,15 +25,15 @@ class ChatStore:
         self._database = database
         self._history_max_messages = history_max_messages
 
-    async def begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
+    async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
         try:
-            return await self._begin_ask(ask, model, owner)
+            return await self._begin_ask(ask, choose, owner)
         except IntegrityError:
             # A constraint has refused what the look before it could not yet see.
             async with self._database.read() as connection:
                 joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
                 if joined:
-                    return Begun(joined, ())
+                    return Joined(joined)
                 session = await sessions.find(connection, ask.user_id, ask.session)
                 running = session and await shown.live_in_session(connection, session.id)
             if running:
@@ -40,55 +42,36 @@ class ChatStore:
                 Code.CONFLICT, "The account or the session went away meanwhile. Ask again."
             ) from None
 
-    async def _begin_ask(self, ask: Ask, model: Model, owner: str) -> Begun:
+    async def _begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
         async with self._database.write() as connection:
             joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
             if joined:
-                return Begun(joined, ())
+                return Joined(joined)
             if not await users.enabled(connection, ask.user_id):
                 # Who asks is found before the body is read, which may have taken long.
                 raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
-            session = await sessions.find_or_create(
-                connection, ask.user_id, ask.session, hidden=ask.stateless
-            )
+            session = await _session(connection, ask)
             if session.leaf_id is not None:
                 running = await shown.live_in_session(connection, session.id)
                 if running is not None:
                     raise _busy(running)
-                if ask.history is not None:
-                    raise RunnelError(
-                        Code.CONFLICT,
-                        "This session has messages already: send `message` to go on with it.",
-                        field="messages",
-                    )
-                leaf = await tree.place(connection, session.leaf_id)
-                assert leaf is not None
-                earlier = await sessions.branch(connection, leaf, self._history_max_messages)
-            else:
-                leaf, earlier = None, []
-            asked = ask.turns
-            # Who keeps the talk sends all of it with each question: of that the last is enough.
-            kept = asked[-1:] if ask.stateless else asked
+            candidates = choose(Found(session.settings, images=False))
+            stands = await ground(connection, session, ask, self._history_max_messages)
             time = now()
-            turns = [*kept, Turn("assistant", "")]
-            ids = await sessions.add_messages(connection, session, leaf, turns, time)
-            generation = Generation(
-                id=new_id(),
-                user_id=ask.user_id,
-                session_id=session.id,
+            ids = await sessions.add_messages(
+                connection, session, stands.parent, stands.grows, time
+            )
+            generation = _queued(
+                ask.user_id,
+                session,
+                candidates.models[0],
                 message_id=ids[-1],
-                user_message_id=ids[-2],
-                model=model.alias,
-                provider=model.provider,
-                provider_model=model.provider_model,
-                status=Status.QUEUED,
-                fence=1,
-                created_at=time,
-                session_name=session.name,
+                user_message_id=stands.question_id or ids[-2],
+                time=time,
             )
             params = {} if ask.stateless else asdict(ask.params)
             await generations.add(connection, generation, owner, params, ask.key)
-        return Begun(generation, [*earlier, *asked])
+        return Begun(generation, stands.turns, session.settings, candidates)
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
         async with self._database.read() as connection:
@@ -148,6 +131,51 @@ class ChatStore:
         async with self._database.read() as connection:
             found = await shown.get(connection, generation_id)
             return found if found and found.status.terminal else None
+
+
+async def _session(connection: AsyncConnection, ask: Ask) -> sessions.FoundSession:
+    """The session of a question. Raises RunnelError `not_found`, `session_closed`."""
+    if ask.regenerates is None and ask.edits is None:
+        session = await sessions.find_or_create(
+            connection, ask.user_id, ask.session, ask.client, hidden=ask.stateless
+        )
+    else:
+        found = await sessions.find(connection, ask.user_id, ask.session, lock=True)
+        if found is None:
+            raise sessions.unknown_session()
+        session = found
+    if session.closed:
+        raise RunnelError(
+            Code.SESSION_CLOSED,
+            'This session is closed. `PATCH {"status": "active"}` opens it again.',
+        )
+    return session
+
+
+def _queued(
+    user_id: str,
+    session: sessions.FoundSession,
+    model: Model,
+    *,
+    message_id: str,
+    user_message_id: str,
+    time: datetime,
+) -> Generation:
+    return Generation(
+        id=new_id(),
+        user_id=user_id,
+        session_id=session.id,
+        message_id=message_id,
+        user_message_id=user_message_id,
+        model=model.alias,
+        provider=model.provider,
+        provider_model=model.provider_model,
+        status=Status.QUEUED,
+        fence=1,
+        created_at=time,
+        session_name=session.name,
+        stream_responses=session.settings.stream_responses,
+    )
 
 
 def _only(seen: Sequence[Seen]) -> Seen | None:

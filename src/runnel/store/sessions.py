@@ -1,15 +1,16 @@
 """Queries of sessions, and of what a question continues."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Role, SessionRef, Turn
+from runnel.chat.sessions.values import AS_USUAL, ClientInfo, SessionSettings
 from runnel.errors import Code, RunnelError
 from runnel.store import tree
 from runnel.store.ids import new_id, now
@@ -23,43 +24,79 @@ class FoundSession:
     id: str
     name: str | None
     leaf_id: str | None
+    closed: bool = False
+    settings: SessionSettings = AS_USUAL
 
 
 async def find_or_create(
-    connection: AsyncConnection, user_id: str, ref: SessionRef, *, hidden: bool = False
+    connection: AsyncConnection,
+    user_id: str,
+    ref: SessionRef,
+    client: ClientInfo,
+    *,
+    hidden: bool = False,
 ) -> FoundSession:
-    """The session meant, made if it may be. Raises RunnelError `not_found` for an unknown id."""
+    """The session meant, made if it may be; nobody else changes it till the transaction ends.
+
+    Raises RunnelError `not_found` for an unknown id.
+    """
     if ref.id is None and ref.name is None:
-        return await _create(connection, user_id, None, hidden=hidden)
-    found = await find(connection, user_id, ref)
+        return await _create(connection, user_id, None, client, hidden=hidden)
+    found = await find(connection, user_id, ref, lock=True)
     if found is not None:
         return found
     if ref.name is None:
-        raise RunnelError(Code.NOT_FOUND, "There is no such session.")
+        raise unknown_session()
     try:
         async with connection.begin_nested():
-            return await _create(connection, user_id, ref.name)
+            return await _create(connection, user_id, ref.name, client)
     except IntegrityError:  # another ask made it meanwhile
-        found = await find(connection, user_id, ref)
+        found = await find(connection, user_id, ref, lock=True)
         if found is None:  # or its user has gone
             raise
         return found
 
 
-async def find(connection: AsyncConnection, user_id: str, ref: SessionRef) -> FoundSession | None:
-    """A user's own session by its id or its name; a hidden one is not found."""
+def own(user_id: str, ref: SessionRef) -> ColumnElement[bool]:
+    """Which row a user's session is, by its id or its name; a hidden one is none."""
     which = SessionRow.id == ref.id if ref.id else SessionRow.name == ref.name
-    rows = await connection.execute(
-        select(SessionRow.id, SessionRow.name, SessionRow.leaf_id).where(
-            SessionRow.user_id == user_id, which, SessionRow.hidden.is_(False)
-        )
+    return and_(SessionRow.user_id == user_id, which, SessionRow.hidden.is_(False))
+
+
+async def find(
+    connection: AsyncConnection, user_id: str, ref: SessionRef, *, lock: bool = False
+) -> FoundSession | None:
+    """A user's own session. `lock`: nobody else changes it till the transaction ends."""
+    query = select(
+        SessionRow.id,
+        SessionRow.name,
+        SessionRow.leaf_id,
+        SessionRow.closed_at,
+        SessionRow.model_preference,
+        SessionRow.language,
+        SessionRow.stream_responses,
+        SessionRow.system_prompt,
+    ).where(own(user_id, ref))
+    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    if row is None:
+        return None
+    settings = SessionSettings(
+        row.model_preference, row.language, row.stream_responses, row.system_prompt
     )
-    row = rows.first()
-    return FoundSession(row.id, row.name, row.leaf_id) if row else None
+    return FoundSession(row.id, row.name, row.leaf_id, row.closed_at is not None, settings)
+
+
+def unknown_session() -> RunnelError:
+    return RunnelError(Code.NOT_FOUND, "There is no such session.")
 
 
 async def _create(
-    connection: AsyncConnection, user_id: str, name: str | None, *, hidden: bool = False
+    connection: AsyncConnection,
+    user_id: str,
+    name: str | None,
+    client: ClientInfo,
+    *,
+    hidden: bool = False,
 ) -> FoundSession:
     session_id, time = new_id(), now()
     await connection.execute(
@@ -70,6 +107,7 @@ async def _create(
             hidden=hidden,
             started_at=time,
             last_activity=time,
+            **asdict(client),
         )
     )
     return FoundSession(session_id, name, None)

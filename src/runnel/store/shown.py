@@ -133,9 +133,14 @@ async def checkpointed(
     return "".join(piece.text for piece in pieces), Position(epoch, pieces[-1].last_offset)
 
 
-def _with_text() -> Select[GenerationRow, str, str | None]:
+def _with_text() -> Select[GenerationRow, str, str | None, bool]:
     return (
-        select(GenerationRow, MessageRow.content, SessionRow.name.label("session_name"))
+        select(
+            GenerationRow,
+            MessageRow.content,
+            SessionRow.name.label("session_name"),
+            SessionRow.stream_responses,
+        )
         .join(MessageRow, MessageRow.id == GenerationRow.message_id)
         .join(SessionRow, SessionRow.id == GenerationRow.session_id)
     )
@@ -174,7 +179,7 @@ def _fitting(lengths: Sequence[int]) -> int:
 
 
 async def _shown(
-    connection: AsyncConnection, row: Row[GenerationRow, str, str | None]
+    connection: AsyncConnection, row: Row[GenerationRow, str, str | None, bool]
 ) -> Generation:
     if row.status in LIVE_STATES:
         text, position = await checkpointed(connection, row.id, row.epoch)
@@ -193,6 +198,7 @@ async def _shown(
         fence=row.fence,
         created_at=row.created_at,
         session_name=row.session_name,
+        stream_responses=row.stream_responses,
         text=text,
         position=position,
         finish_reason=cast("FinishReason | None", row.finish_reason),

@@ -1,6 +1,7 @@
 """What a session is set to, and who made it: small values that questions carry too."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,9 @@ class ClientInfo:
     user_agent: str | None = None
     ip_address: str | None = None
     client_version: str | None = None
+
+
+#: How a session is set that nobody has set.
+AS_USUAL: Final = SessionSettings()
+#: A program that told nothing of itself.
+NOBODY_KNOWN: Final = ClientInfo()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fastapi import Request
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, Generation, Status
 from runnel.chat.following import Follower
 from runnel.edge.answer_headers import add_headers
+from runnel.edge.clients import client_of
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format
 from runnel.edge.http.following import held, leaving_with
@@ -32,7 +34,7 @@ Show = Callable[[Generation, Sequence[Beside]], object]
 
 async def ask(request: Request, question: Ask) -> Generation:
     """Asks, and gives the answer's headers the ids, whatever becomes of it."""
-    generation = await parts_of(request).chat.ask(question)
+    generation = await parts_of(request).chat.ask(replace(question, client=client_of(request)))
     add_headers(
         request.scope,
         {

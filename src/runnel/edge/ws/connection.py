@@ -12,6 +12,7 @@ from runnel.chat.entities import Ask, Generation
 from runnel.chat.notices import Asked, Typing
 from runnel.chat.text import clean
 from runnel.edge.asking import AskBody
+from runnel.edge.clients import client_of
 from runnel.edge.dialects.sockets import (
     Aborting,
     Answer,
@@ -71,7 +72,12 @@ class Connection:
         state = None
         if self._place.session is not None:
             self._channel, state = await channels.session(
-                stack, user_id, self._place.session, listener, admit_new=self._admit_new
+                stack,
+                user_id,
+                self._place.session,
+                listener,
+                client=client_of(self._wire.websocket),
+                admit_new=self._admit_new,
             )
         elif self._place.kind == "user":
             self._channel = await channels.user(stack, user_id, listener)
@@ -163,13 +169,14 @@ class Connection:
             session=self._place.session or ask.session,
             needs_reader=alone,
             origin=self.id,
-            whole=body.streams is False,
+            whole=None if body.streams is None else not body.streams,
+            client=client_of(self._wire.websocket),
         )
         generation = await self._parts.chat.ask(ask)
         asked = Asked.of(generation, ask)
         if self._channel is not None:
             self._channel.knows(asked.generation_id, asked.asked_at)
-        answer = Answer(asked, own=True, echo=body.session_id, whole=ask.whole)
+        answer = Answer(asked, own=True, echo=body.session_id, whole=asked.whole)
         delivery = self._deliveries.of(asked.generation_id)
         if delivery is not None:
             delivery.again(answer)

@@ -1,0 +1,24 @@
+"""What a connection tells of the program behind it."""
+
+from typing import Final
+
+from starlette.requests import HTTPConnection
+
+from runnel.chat.sessions.values import ClientInfo
+from runnel.chat.text import clean
+
+_MOST_OF_A_USER_AGENT: Final = 256  # characters
+_MOST_OF_A_VERSION: Final = 64  # same
+
+
+def client_of(connection: HTTPConnection) -> ClientInfo:
+    headers = connection.headers
+    return ClientInfo(
+        user_agent=_bounded(headers.get("user-agent"), _MOST_OF_A_USER_AGENT),
+        ip_address=connection.client.host if connection.client else None,
+        client_version=_bounded(headers.get("x-client-version"), _MOST_OF_A_VERSION),
+    )
+
+
+def _bounded(text: str | None, most: int) -> str | None:
+    return clean(text)[:most] if text else None

@@ -1,0 +1,82 @@
+"""How a question's answer is delivered, whichever way was asked: stream, JSON, or an address."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Request
+from starlette.responses import Response
+
+from runnel.accounts.entities import Identity
+from runnel.chat.entities import Ask
+from runnel.edge.asking import DeliveryBody
+from runnel.edge.dialects.sse import dialect_of
+from runnel.edge.http import answering
+from runnel.edge.http.shapes import (
+    READ_TO_THE_END,
+    STREAM,
+    AcceptedShape,
+    AnswerShape,
+    Responses,
+    shaped,
+)
+from runnel.edge.http.streaming import writing
+from runnel.edge.positions import position_of
+from runnel.errors import Code, RunnelError
+from runnel.events import Position
+
+_KEY = "The same key and question join the first answer; kept for a day."
+_LAST = "With a key: go on behind the last event that was read."
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """What a request says that may be one sent again: its key, and what was read already."""
+
+    key: str | None
+    after: Position | None
+
+
+def _again(
+    idempotency_key: Annotated[str | None, Header(description=_KEY)] = None,
+    last_event_id: Annotated[str | None, Header(description=_LAST)] = None,
+) -> _Again:
+    return _Again(idempotency_key, position_of(last_event_id))
+
+
+Again = Annotated[_Again, Depends(_again)]
+
+#: What a route answers that asks as /chat does.
+ANSWERED: Final[Responses] = (
+    {200: {"model": AnswerShape, "content": {"application/json": {}} | STREAM[200]["content"]}}
+    | shaped(AcceptedShape, 202)
+    | READ_TO_THE_END
+)
+
+
+async def answered(
+    request: Request,
+    caller: Identity,
+    again: Again,
+    ask: Ask,
+    body: DeliveryBody,
+    *,
+    streams: bool | None = None,
+) -> Response:
+    """Asks, and delivers the answer as the body says; `streams` where the route says it."""
+    if again.after is not None and ask.key is None:
+        # Some readers send their POST again when a stream breaks; without a key that would be
+        # another question, answered and paid for once more.
+        raise RunnelError(
+            Code.INVALID_REQUEST,
+            "Last-Event-ID goes with an Idempotency-Key, which tells the answer to go on with.",
+            field="Last-Event-ID",
+        )
+    generation = await answering.ask(request, ask)
+    if body.background:
+        return answering.accepted(request, caller, generation, body.format)
+    if body.streams if streams is None else streams:
+        dialect = dialect_of(body.format, ids=ask.key is not None)
+        return await answering.stream(
+            request, caller, generation, writing(dialect), after=again.after
+        )
+    return await answering.whole(request, caller, generation)

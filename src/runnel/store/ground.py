@@ -1,0 +1,87 @@
+"""What a question stands on: the branch before it, and where its messages grow in the tree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runnel.chat.entities import Ask, Turn
+from runnel.errors import Code, RunnelError
+from runnel.store import sessions, tree
+
+_ANSWER = Turn("assistant", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """`turns` is all that the model is to see, the question last; `grows` what is new of it, and
+    the empty answer, below `parent`. `question_id` is that of a question which is there already.
+    """
+
+    turns: Sequence[Turn]
+    parent: tree.Place | None
+    grows: Sequence[Turn]
+    question_id: str | None = None
+
+
+async def ground(
+    connection: AsyncConnection, session: sessions.FoundSession, ask: Ask, most: int
+) -> Ground:
+    """Raises RunnelError: `not_found` for a message that is not the session's, `conflict`."""
+    if ask.regenerates is not None:
+        return await _again(connection, session, ask.regenerates, most)
+    if ask.edits is not None:
+        return await _instead(connection, session, ask, ask.edits, most)
+    if session.leaf_id is not None and ask.history is not None:
+        raise RunnelError(
+            Code.CONFLICT,
+            "This session has messages already: send `message` to go on with it.",
+            field="messages",
+        )
+    leaf = session.leaf_id and await tree.place(connection, session.leaf_id)
+    earlier = await sessions.branch(connection, leaf, most) if leaf else []
+    # Who keeps the talk sends all of it with each question: of that the last is enough.
+    kept = ask.turns[-1:] if ask.stateless else ask.turns
+    return Ground([*earlier, *ask.turns], leaf or None, [*kept, _ANSWER])
+
+
+async def _again(
+    connection: AsyncConnection, session: sessions.FoundSession, message_id: str, most: int
+) -> Ground:
+    question = await _place(connection, session, message_id)
+    if question.role == "assistant" and question.parent_id is not None:
+        question = await _place(connection, session, question.parent_id)
+    if question.role != "user":
+        raise RunnelError(Code.CONFLICT, "This message answers no question.")
+    turns = await sessions.branch(connection, question, most)
+    return Ground(turns, question, [_ANSWER], question.id)
+
+
+async def _instead(
+    connection: AsyncConnection,
+    session: sessions.FoundSession,
+    ask: Ask,
+    message_id: str,
+    most: int,
+) -> Ground:
+    edited = await _place(connection, session, message_id)
+    if edited.role != "user":
+        raise RunnelError(
+            Code.CONFLICT, "Only questions can be edited; an answer can be regenerated."
+        )
+    parent = edited.parent_id and await tree.place(connection, edited.parent_id)
+    earlier = await sessions.branch(connection, parent, most) if parent else []
+    return Ground([*earlier, ask.question], parent or None, [ask.question, _ANSWER])
+
+
+async def _place(
+    connection: AsyncConnection, session: sessions.FoundSession, message_id: str
+) -> tree.Place:
+    found = await tree.place(connection, message_id)
+    if found is None or found.session_id != session.id:
+        raise unknown_message()
+    return found
+
+
+def unknown_message() -> RunnelError:
+    return RunnelError(Code.NOT_FOUND, "There is no such message in this session.")
