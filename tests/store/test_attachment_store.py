@@ -33,7 +33,7 @@ class Files:
 
     async def ask(self, session: str) -> Begun:
         return await self.chat.store.begin_ask(
-            self.chat.question("q", session), self.chat.model, "me"
+            self.chat.question("q", session), self.chat.choose, "me"
         )
 
     async def use(self, begun: Begun, *used: Attachment) -> None:
