@@ -30,6 +30,10 @@ dev: .venv/installed ## The same, starting anew whenever the code changes
 test: .venv/installed-dev $(NPM_INSTALLED) $(AUTOBAHN_INSTALLED) ## Install the test tools too and run the whole suite
 	$(BIN)/pytest --numprocesses 2
 
+.PHONY: test-postgres
+test-postgres: .venv/installed-dev $(NPM_INSTALLED) ## Run the suite with every server on Postgres
+	RUNNEL_TEST_DATABASE=postgres $(BIN)/pytest --numprocesses 2
+
 .PHONY: test-long
 test-long: .venv/installed-dev ## Cut streams and race abort against the end, many thousand times
 	RUNNEL_CUTS=10000 RUNNEL_RACES=1000 $(BIN)/pytest \

@@ -27,7 +27,7 @@ async def migrate_by_hand() -> None:
     database = Database(
         settings.database_url, pool_size=1, timeout_seconds=settings.database_timeout_seconds
     )
-    async with database.write() as connection:
+    async with database.change() as connection:
         await connection.run_sync(migrate)
     await database.close()
 

@@ -133,12 +133,13 @@ class Observed:
 
 
 class Chat:
-    """A chat core over a database file, with one user."""
+    """A chat core over a database, by its address or its file, with one user."""
 
     def __init__(
-        self, file: Path, *, store: Callable[[Store], Store] = lambda store: store
+        self, database: Path | str, *, store: Callable[[Store], Store] = lambda store: store
     ) -> None:
-        self.database = Database(f"sqlite+aiosqlite:///{file}", pool_size=5, timeout_seconds=5)
+        url = database if isinstance(database, str) else f"sqlite+aiosqlite:///{database}"
+        self.database = Database(url, pool_size=5, timeout_seconds=5)
         self.store = store(ChatStore(self.database, history_max_messages=100))
         self.log = MemoryLog(retention_seconds=60, total_bytes=10**9, page_bytes=10**6)
         self.model = ToldModel()

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+import postgres
+from databases import BACKENDS, Backend, MakeDatabase, making_databases, sqlite_url
+from postgres import Postgres
 from provider import Provider
 from runnel.bootstrap import migrate_database
 from serving import LiveServer, forget_environment, settings_for
@@ -20,8 +23,36 @@ from wire import Serve
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that the migrations made, to be copied."""
     folder = tmp_path_factory.mktemp("migrated")
-    asyncio.run(migrate_database(settings_for(folder)))
-    return folder / "runnel.db"
+    file = folder / "runnel.db"
+    asyncio.run(migrate_database(settings_for(folder, database_url=sqlite_url(file))))
+    return file
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """The test runs on each; see postgres.py."""
+    return request.param
+
+
+@pytest.fixture
+def databases(backend: Backend, migrated: Path, tmp_path: Path) -> Iterator[MakeDatabase]:
+    """Makes databases, `empty=True` for one without any table; their addresses."""
+    with making_databases(backend, tmp_path, migrated) as make:
+        yield make
+
+
+@pytest.fixture
+def database_url(databases: MakeDatabase) -> str:
+    """The address of a database of the test's own, migrated and empty, on each back end."""
+    return databases()
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """An instance that the module's tests may stop and start; it runs when a test begins."""
+    instance = postgres.started()
+    yield instance
+    instance.remove()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
+from databases import all_on_postgres, postgres_of
 from runnel.accounts.entities import UserRole
 from runnel.bootstrap import Server, open_server
 from runnel.edge.app import create_app
@@ -163,4 +164,6 @@ def settings_for(folder: Path, **changes: Any) -> Settings:
         "login_attempts_per_minute": 10_000,
         "login_attempts_per_minute_per_address": 10_000,
     }
+    if all_on_postgres() and "database_url" not in changes:
+        defaults["database_url"] = postgres_of(folder)
     return Settings(**(defaults | changes))

@@ -41,14 +41,44 @@ def test_a_wrong_value_is_named_and_not_shown(
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense"]
+    ("url", "said"),
+    [
+        ("mysql://u:secret@h/d", "names a SQLite file"),
+        ("postgresql+psycopg://u:secret@h/d", "names a SQLite file"),
+        ("sqlite://", "names a SQLite file"),
+        ("sqlite:///:memory:", "names a SQLite file"),
+        ("nonsense", "names a SQLite file"),
+        ("postgresql://u:secret@h", "names no database"),
+        ("postgresql://u:secret@h:port/d", "has a host or a port that is none"),
+        ("postgresql://u:secret[@h/d", "has a host or a port that is none"),
+        ("postgresql://u:secret@h/d?sslmode=maybe", "has an sslmode that is none of disable,"),
+    ],
 )
 def test_a_database_that_cannot_be_is_refused_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, url: str
+    monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ) -> None:
-    with pytest.raises(StartupError, match="DATABASE_URL: names a SQLite file") as wrong:
+    with pytest.raises(StartupError, match=f"DATABASE_URL: {said}") as wrong:
         load(monkeypatch, DATABASE_URL=url)
     assert "secret" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("u:p%40ss@h:5433/d", "u:p%40ss@h:5433/d"),
+        ("u:p@ss@h/d", "u:p@ss@h/d"),
+        ("/d?host=/run/postgresql", "/d?host=%2Frun%2Fpostgresql"),
+        ("h/d?sslmode=verify-full", "h/d?sslmode=verify-full"),
+        ("h/d?ssl=disable", "h/d?sslmode=disable"),
+    ],
+)
+def test_postgres_is_understood_as_people_write_it(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, given: str, understood: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://{given}")
+    url = load_settings(dotenv=None).database_url
+    assert url == f"postgresql+asyncpg://{understood}"
 
 
 def test_every_fault_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

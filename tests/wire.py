@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 from jose import jwk, jws
 
+import postgres
 from provider import Provider
 from serving import LiveServer, Signed
 
@@ -96,7 +97,10 @@ def but_id(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def query(server: LiveServer, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """Runs SQL on the server's own file, beside it."""
+    """Runs SQL on the server's own database, beside it; `?` stands for a value."""
+    url = server.settings.database_url
+    if url.startswith("postgresql"):
+        return postgres.select(url, sql, *values)
     file = server.settings.data_dir / "runnel.db"
     with closing(sqlite3.connect(file, timeout=10)) as database, database:
         return database.execute(sql, values).fetchall()
@@ -104,9 +108,16 @@ def query(server: LiveServer, sql: str, *values: object) -> list[tuple[Any, ...]
 
 def cells(server: LiveServer) -> Iterator[tuple[str, str]]:
     """Every cell of every table, as text, with the name of its table."""
-    for (table,) in query(server, "SELECT name FROM sqlite_master WHERE type = 'table'"):
+    for table in _tables(server):
         for row in query(server, f'SELECT * FROM "{table}"'):  # noqa: S608 - the database's own names
             yield from ((table, str(cell)) for cell in row)
+
+
+def _tables(server: LiveServer) -> list[str]:
+    if server.settings.database_url.startswith("postgresql"):
+        return postgres.tables(server.settings.database_url)
+    listed = query(server, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    return [name for (name,) in listed]
 
 
 def claims_of(token: str) -> dict[str, Any]:

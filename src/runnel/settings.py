@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -18,6 +19,7 @@ from runnel.errors import StartupError
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1)]
 MIN_SECRET_BYTES = 32
+_TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 def _as_sent(origin: str) -> str:
@@ -25,6 +27,24 @@ def _as_sent(origin: str) -> str:
     scheme, _, rest = origin.rstrip("/").lower().partition("://")
     usual = {"http": ":80", "https": ":443"}.get(scheme)
     return f"{scheme}://{rest.removesuffix(usual)}" if usual else origin.rstrip("/")
+
+
+def _postgres_url(value: str) -> str:
+    """The address of a Postgres database as SQLAlchemy spells it, TLS by libpq's `sslmode`."""
+    url = f"postgresql+asyncpg://{value.partition('://')[2]}"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError
+    except ValueError:
+        raise ValueError("has a host or a port that is none") from None
+    if not parts.path.strip("/"):
+        raise ValueError("names no database: postgresql://user:password@host:5432/runnel")
+    query = [("sslmode" if name == "ssl" else name, v) for name, v in parse_qsl(parts.query)]
+    if not {mode for name, mode in query if name == "sslmode"} <= set(_TLS_MODES):
+        raise ValueError(f"has an sslmode that is none of {', '.join(_TLS_MODES)}")
+    # Not put together by urllib: it would leave out the slashes of an empty host.
+    asked = f"?{urlencode(query)}" if query else ""
+    return f"postgresql+asyncpg://{parts.netloc}{parts.path}{asked}"
 
 
 class ServerSettings(BaseSettings):
@@ -79,10 +99,15 @@ class StoreSettings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_file(cls, value: str) -> str:
+    def _known_database(cls, value: str) -> str:
+        if re.match(r"postgres(ql)?(\+asyncpg)?://", value):
+            return _postgres_url(value)
         url = re.sub(r"^sqlite:", "sqlite+aiosqlite:", value)
         if url and not re.match(r"sqlite\+aiosqlite:///(?!:memory:)[^?]", url):
-            raise ValueError("names a SQLite file in this version, as sqlite:///./data/runnel.db")
+            raise ValueError(
+                "names a SQLite file, as sqlite:///./data/runnel.db, or a Postgres database, as"
+                " postgresql://user:password@host:5432/runnel"
+            )
         return url
 
 

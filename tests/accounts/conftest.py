@@ -1,8 +1,6 @@
-"""Accounts over a SQLite file that the migrations made, with a clock that stands still until a test moves it."""
+"""Accounts over a database that the migrations made, with a clock that stands still until a test moves it."""
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from stand_ins import PASSWORD, SECRET, CountingPasswords, StandingClock
@@ -36,11 +34,8 @@ def tokens(clock: StandingClock) -> Tokens:
 
 
 @pytest.fixture
-async def database(migrated: Path, tmp_path: Path) -> AsyncIterator[Database]:
-    shutil.copy(migrated, tmp_path / "accounts.db")
-    database = Database(
-        f"sqlite+aiosqlite:///{tmp_path / 'accounts.db'}", pool_size=5, timeout_seconds=5
-    )
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, pool_size=5, timeout_seconds=5)
     yield database
     await database.close()
 

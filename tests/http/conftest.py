@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from postgres import migrated_url
 from provider import Answer, Provider
 from serving import LiveServer, Signed, forget_environment, settings_for
 from wire import House, models_of, settle
@@ -24,12 +25,14 @@ def house(
 ) -> Iterator[House]:
     """`chat/test` answers at once, `chat/gated` when the gate opens.
 
-    A module's `SETTINGS` are the settings of its server.
+    A module's `SETTINGS` are the settings of its server; with `DATABASE = "postgres"` it is on that.
     """
     folder = tmp_path_factory.mktemp("house")
     shutil.copy(migrated, folder / "runnel.db")
     module: Any = cast("Any", request).module  # pytest says nothing of its type
-    changes: dict[str, Any] = getattr(module, "SETTINGS", {})
+    changes: dict[str, Any] = dict(getattr(module, "SETTINGS", {}))
+    if getattr(module, "DATABASE", "sqlite") == "postgres":
+        changes["database_url"] = migrated_url()
     with ExitStack() as stack:
         # Made before the fixture that does this for each test.
         clean = stack.enter_context(pytest.MonkeyPatch.context())

@@ -1,7 +1,6 @@
 """What channels read of the store: how sessions stand, what was asked of late, by whom."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -64,9 +63,8 @@ class Stored:
 
 
 @pytest.fixture
-async def stored(migrated: Path, tmp_path: Path) -> AsyncIterator[Stored]:
-    shutil.copy(migrated, tmp_path / "store.db")
-    async with Chat(tmp_path / "store.db") as chat:
+async def stored(database_url: str) -> AsyncIterator[Stored]:
+    async with Chat(database_url) as chat:
         yield Stored(chat)
 
 

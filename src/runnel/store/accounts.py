@@ -60,7 +60,8 @@ class SqlAccountStore:
             await users.enable(connection, user_id)
 
     async def refuse_last_admin(self, user_id: str) -> None:
-        async with self._database.read() as connection:
+        # It locks what it counts.
+        async with self._database.write() as connection:
             await users.refuse_last_admin(connection, user_id)
 
     async def delete_user(self, user_id: str) -> None:

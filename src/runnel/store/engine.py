@@ -4,37 +4,45 @@ No transaction may be held while a stream runs.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy import Connection, NullPool, event, make_url, text
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from runnel.errors import Code, RunnelError
+from runnel.store import postgres
+from runnel.store.postgres import CannotConnectError
 
 _log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
-_AWAY: Final = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError)
+#: All that one row shows is of one moment: the row itself, its checkpoints, its message.
+_SNAPSHOT: Final[dict[str, Any]] = {
+    "isolation_level": "REPEATABLE READ",
+    "postgresql_readonly": True,
+}
+_AWAY: Final = (CannotConnectError, PoolTimeoutError, OSError)
 
 
 class Database:
-    """The engine. SQLite gets foreign keys, WAL and a busy timeout, and waits to write at BEGIN."""
+    """The engine. SQLite gets foreign keys, WAL and a busy timeout, and waits to write at BEGIN.
+
+    Postgres reads from one snapshot, and each statement has the timeout too.
+    """
 
     def __init__(self, url: str, *, pool_size: int, timeout_seconds: float) -> None:
         self.url = make_url(url)
         if self.file is not None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.engine = create_async_engine(
-            self.url,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=timeout_seconds,
-            connect_args={"timeout": timeout_seconds} if self.is_sqlite else {},
+        self._timeout_seconds = timeout_seconds
+        self.engine = (
+            self._sqlite_engine(pool_size) if self.is_sqlite else self._postgres_engine(pool_size)
         )
         # SQLite lets one write at a time, and whoever waits for that asks again and again after
         # longer and longer pauses, without an order: of 600 questions at once half gave up.
@@ -43,9 +51,33 @@ class Database:
         places = max(1, pool_size - 1) if self.is_sqlite else pool_size
         self._readers = _Line(places, timeout_seconds)
         self._writers = _Line(1, timeout_seconds) if self.is_sqlite else self._readers
-        if self.is_sqlite:
-            event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+
+    def _sqlite_engine(self, pool_size: int) -> AsyncEngine:
+        engine = create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=self._timeout_seconds,
+            connect_args={"timeout": self._timeout_seconds},
+        )
+        event.listen(engine.sync_engine, "connect", _configure_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+
+    def _postgres_engine(self, pool_size: int) -> AsyncEngine:
+        return create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=self._timeout_seconds,
+            # What was broken while nobody used it is made anew, and nobody notices.
+            pool_pre_ping=True,
+            async_creator=postgres.connector(
+                self.url,
+                timeout_seconds=self._timeout_seconds,
+                command_seconds=self._timeout_seconds,
+            ),
+        )
 
     @property
     def is_sqlite(self) -> bool:
@@ -59,9 +91,11 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that only reads. Raises RunnelError `store_unavailable`."""
+        """A transaction that only reads, all of one moment. Raises RunnelError `store_unavailable`."""
         with _translated():
             async with self._readers.turn(), self.engine.connect() as connection:
+                if not self.is_sqlite:
+                    await connection.execution_options(**_SNAPSHOT)
                 yield connection
 
     @asynccontextmanager
@@ -72,6 +106,30 @@ class Database:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
+
+    @asynccontextmanager
+    async def change(self) -> AsyncGenerator[AsyncConnection]:
+        """A transaction for a new schema: it commits at its end, and has all the time it needs.
+
+        Raises RunnelError `store_unavailable`.
+        """
+        if self.is_sqlite:
+            async with self.write() as connection:
+                yield connection
+            return
+        engine = create_async_engine(
+            self.url,
+            poolclass=NullPool,
+            async_creator=postgres.connector(
+                self.url, timeout_seconds=self._timeout_seconds, command_seconds=None
+            ),
+        )
+        try:
+            with _translated():
+                async with engine.begin() as connection:
+                    yield connection
+        finally:
+            await engine.dispose()
 
     async def check(self) -> None:
         """Raises RunnelError `store_unavailable` if the database does not answer."""
@@ -144,8 +202,7 @@ class _translated:  # noqa: N801 - reads as a statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        # A plain DatabaseError is a file that is no database, or a broken one.
-        if isinstance(error, _AWAY) or type(error) is DatabaseError:
+        if _is_away(error):
             # The driver's words alone: the statement's values are what people wrote.
             _log.warning("database.unavailable", why=str(getattr(error, "orig", error)))
             raise RunnelError(
@@ -153,3 +210,14 @@ class _translated:  # noqa: N801 - reads as a statement
                 "The database does not answer. Try again shortly.",
                 retry_after=1,
             ) from error
+
+
+def _is_away(error: BaseException | None) -> bool:
+    if isinstance(error, DBAPIError):
+        if isinstance(error.orig, sqlite3.Error):
+            # A plain DatabaseError is a file that is no database, or a broken one.
+            return (
+                isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+            )
+        return postgres.is_away(error)
+    return isinstance(error, _AWAY)

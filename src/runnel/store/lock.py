@@ -5,6 +5,9 @@ from filelock import FileLock, Timeout
 from runnel.errors import StartupError
 from runnel.store.engine import Database
 
+#: Advisory locks of Postgres are numbers, which mean what we say: "runnel" and what it is for.
+MIGRATION = 0x72756E6E656C01
+
 
 class ServerLock:
     """An exclusive lock beside SQLite's file, held while the server lives.

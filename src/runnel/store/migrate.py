@@ -9,10 +9,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from runnel.errors import StartupError
 from runnel.store.engine import Database
+from runnel.store.lock import MIGRATION
 
 _log = structlog.stdlib.get_logger()
 _INSTALLED: Final = Path(__file__).parent / "migrations"
@@ -20,8 +21,13 @@ _IN_REPOSITORY: Final = Path(__file__).parents[3] / "alembic"
 
 
 async def migrate(database: Database) -> None:
-    """Applies what is missing; does nothing to a database that is up to date."""
-    async with database.write() as connection:
+    """Applies what is missing; does nothing to a database that is up to date.
+
+    Of several that do so at once, the others wait for the first.
+    """
+    async with database.change() as connection:
+        if not database.is_sqlite:  # which lets one write at a time anyway
+            await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION)))
         await connection.run_sync(_upgrade)
 
 

@@ -1,0 +1,54 @@
+"""How Postgres is connected to, and which of its errors mean that it is away."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+import asyncpg
+from asyncpg.exceptions import InterfaceError, PostgresError
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+
+#: SQLSTATE (Postgres, appendix A), by its class or whole: 08 no connection, 53 no resources, 58
+#: the system's errors, 57P shutting down or starting, 57014 cancelled by a timeout of the
+#: server's, 40 rolled back for another's sake, 55P03 no lock in time, 25P03 and 25P04 a
+#: transaction that took too long, 28 and 3D a database that lets nobody in.
+_AWAY: Final = ("08", "53", "58", "57P", "57014", "40", "55P03", "25P0", "28", "3D")
+#: Any: the driver says nothing of its types.
+_Connect = Callable[[], Awaitable[Any]]
+_connect: Final = cast("Any", asyncpg).connect
+
+
+class CannotConnectError(Exception):
+    """Postgres cannot be reached, or lets nobody in. Its text says why, without any password."""
+
+
+def connector(url: URL, *, timeout_seconds: float, command_seconds: float | None) -> _Connect:
+    """Makes connections as libpq's addresses name them, `sslmode` and all.
+
+    A statement that takes longer than `command_seconds` is given up: TimeoutError.
+    """
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def connect() -> Any:
+        try:
+            return await _connect(
+                dsn,
+                timeout=timeout_seconds,
+                command_timeout=command_seconds,
+                server_settings={"application_name": "runnel"},
+            )
+        except TimeoutError:
+            raise CannotConnectError("it does not answer in time") from None
+        except (OSError, ValueError, PostgresError, InterfaceError) as error:
+            # Not chained: of an address that it does not understand the driver shows too much.
+            raise CannotConnectError(str(error)) from None
+
+    return connect
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether asking again may well succeed; a statement that is wrong in itself does not."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated:
+        return True
+    return state is not None and state.startswith(_AWAY)

@@ -1,0 +1,55 @@
+"""Databases of tests, on either back end; see postgres.py."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Final, Literal
+
+import postgres
+
+Backend = Literal["sqlite", "postgres"]
+BACKENDS: Final[tuple[Backend, ...]] = ("sqlite", "postgres")
+MakeDatabase = Callable[..., str]
+_numbers = count(1)
+
+
+def sqlite_url(file: Path) -> str:
+    return f"sqlite+aiosqlite:///{file}"
+
+
+@contextmanager
+def making_databases(backend: Backend, folder: Path, migrated: Path) -> Generator[MakeDatabase]:
+    """`migrated` is SQLite's migrated file. Whatever uses a database has to be closed inside."""
+    with ExitStack() as stack:
+
+        def make(*, empty: bool = False) -> str:
+            if backend == "postgres" and empty:
+                url = postgres.shared().create()
+                stack.callback(postgres.shared().drop, url)
+            elif backend == "postgres":
+                url = postgres.migrated_url()
+                stack.callback(postgres.give_back, url)
+            else:
+                file = folder / f"database{next(_numbers)}.db"
+                if not empty:
+                    shutil.copy(migrated, file)
+                url = sqlite_url(file)
+            return url
+
+        yield make
+
+
+def all_on_postgres() -> bool:
+    """Whether the whole suite's servers are to run on Postgres."""
+    return os.environ.get("RUNNEL_TEST_DATABASE") == "postgres"
+
+
+@cache
+def postgres_of(folder: Path) -> str:
+    """The database of a server that keeps its other things in a folder: always the same one."""
+    del folder
+    return postgres.migrated_url()
