@@ -17,6 +17,7 @@ from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
+from runnel.chat.attachments.service import Attachments
 from runnel.chat.audiences import Audiences
 from runnel.chat.channels import Channels
 from runnel.chat.entities import Generation
@@ -24,6 +25,7 @@ from runnel.chat.following import Followers
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
 from runnel.configs import (
+    attachment_rules,
     bounds_of,
     catalog_config,
     reveal,
@@ -37,10 +39,14 @@ from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
 from runnel.edge.sockets import Sockets
 from runnel.errors import RunnelError, StartupError
+from runnel.files.folder import Folder
+from runnel.files.kinds import Kinds
+from runnel.files.pdf import PdfTexts
 from runnel.models.building import Builder
 from runnel.models.catalog import ModelCatalog, strict
 from runnel.settings import Settings
 from runnel.store.accounts import SqlAccountStore
+from runnel.store.attachments import SqlAttachments
 from runnel.store.channels import SqlChannels
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
@@ -121,6 +127,23 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         channels = Channels(
             SqlChannels(database), bus, heartbeat_seconds=settings.heartbeat_seconds, clock=now
         )
+        pdfs = PdfTexts(
+            seconds=settings.attachment_pdf_seconds,
+            max_characters=settings.attachment_max_characters,
+        )
+        stack.callback(pdfs.close)
+        attachments = Attachments(
+            SqlAttachments(database),
+            Folder(settings.data_dir / "attachments"),
+            Kinds(
+                pdfs,
+                max_pixels=settings.attachment_max_pixels,
+                max_characters=settings.attachment_max_characters,
+            ),
+            attachment_rules(settings),
+            new_id=new_id,
+            clock=now,
+        )
         sockets = Sockets(socket_bounds(settings))
         chat = ChatService(
             owner=new_id(),
@@ -153,6 +176,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 Windows(WindowMemory()),
                 messages_per_minute=settings.rate_limit_messages_per_minute,
             ),
+            attachments=attachments,
             channels=channels,
             connections=MemoryConnections(),
             sockets=sockets,

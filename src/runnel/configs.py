@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from runnel import __version__
+from runnel.chat.attachments.service import AttachmentRules
 from runnel.chat.attempt import Bounds
 from runnel.chat.retrying import Retries
 from runnel.chat.service import AskRules
@@ -74,6 +75,13 @@ def rules_of(settings: Settings) -> AskRules:
     return AskRules(
         max_message_length=settings.max_message_length,
         abort_wait_seconds=settings.abort_wait_seconds,
+    )
+
+
+def attachment_rules(settings: Settings) -> AttachmentRules:
+    return AttachmentRules(
+        max_bytes=settings.attachment_max_bytes,
+        max_bytes_of_user=settings.attachments_bytes_per_user,
     )
 
 

@@ -167,6 +167,18 @@ class LimitSettings(BaseSettings):
     max_message_length: Count = 5000
 
 
+class AttachmentSettings(BaseSettings):
+    """How large files may be that come with questions, and how many."""
+
+    attachment_max_bytes: Count = 10 * 1024 * 1024
+    attachment_max_pixels: Count = 40_000_000
+    attachment_max_characters: Count = 1_000_000
+    attachment_pdf_seconds: Seconds = 20
+    attachments_per_message: Annotated[int, Field(ge=1, le=100)] = 10
+    attachments_bytes_per_user: Count = 1024 * 1024 * 1024
+    attachment_unused_hours: Count = 24
+
+
 class SocketSettings(BaseSettings):
     """The bounds of WebSockets. `websocket_max_connections` is of one instance."""
 
@@ -218,6 +230,7 @@ class Settings(
     AccountSettings,
     ModelSettings,
     LimitSettings,
+    AttachmentSettings,
     SocketSettings,
     StreamSettings,
     TelemetrySettings,

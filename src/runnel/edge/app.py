@@ -12,6 +12,7 @@ from runnel import __version__
 from runnel.edge import problems
 from runnel.edge.http import (
     admin,
+    attachments,
     auth,
     docs,
     generate,
@@ -63,6 +64,8 @@ def create_app(parts: Parts) -> ASGIApp:
         generate.public_router,
         generations.router,
         generations.reading,
+        attachments.uploads,
+        attachments.router,
         openai.asking,
         openai.listing,
         tickets.router,

@@ -11,6 +11,7 @@ from runnel.accounts.connections import Connections
 from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.watch import Watch
+from runnel.chat.attachments.service import Attachments
 from runnel.chat.channels import Channels
 from runnel.chat.model_ports import Catalog
 from runnel.chat.reports import Reports
@@ -38,6 +39,7 @@ class Parts:
     watch: Watch
     catalog: Catalog
     limiter: Limiter
+    attachments: Attachments
     channels: Channels
     connections: Connections
     sockets: Sockets

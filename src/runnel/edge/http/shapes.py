@@ -68,6 +68,25 @@ class AcceptedShape(TypedDict):
     ticket: str
 
 
+class AttachedShape(TypedDict):
+    """A file as its messages show it. `characters` is the length of a document's text."""
+
+    attachment_id: str
+    name: str
+    media_type: str
+    bytes: int
+    width: int | None
+    height: int | None
+    characters: int | None
+
+
+class AttachmentShape(AttachedShape):
+    """A file; `session_id` is that of the session which it was used in first, and belongs to."""
+
+    session_id: str | None
+    created_at: datetime
+
+
 class ConnectionShape(TypedDict):
     """One WebSocket; `session_id` is told of a session's channel."""
 

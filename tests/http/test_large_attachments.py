@@ -1,0 +1,32 @@
+"""Files as large as they may be by default: nobody else waits for them."""
+
+import asyncio
+import time
+from typing import Final
+
+from given_files import picture
+from serving import LiveServer
+
+_MIB: Final = 1024 * 1024
+
+
+async def test_the_loop_goes_on_while_large_files_are_examined(server: LiveServer) -> None:
+    ada = server.user("ada")
+    text = ("coração, e mais linhas\r\n" * 40_000).encode()
+    files = [text, picture() + bytes(10 * _MIB - 1000), b"a" * (10 * _MIB)]
+    statuses: list[int] = []
+    async with server.client(ada) as client, server.client() as other:
+
+        async def upload(content: bytes) -> None:
+            response = await client.post("/api/attachments", files={"file": ("f", content)})
+            statuses.append(response.status_code)
+
+        uploads = asyncio.gather(*(upload(content) for content in files))
+        slowest = 0.0
+        while not uploads.done():
+            began = time.monotonic()
+            assert (await other.get("/healthz")).status_code == 200
+            slowest = max(slowest, time.monotonic() - began)
+        await uploads
+    assert sorted(statuses) == [201, 201, 413]
+    assert slowest < 0.5
