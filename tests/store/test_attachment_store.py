@@ -1,10 +1,8 @@
 """What the store knows of attachments: whose they are, where they are used, how much a user has."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -32,9 +30,7 @@ class Files:
         return made
 
     async def ask(self, session: str) -> Begun:
-        return await self.chat.store.begin_ask(
-            self.chat.question("q", session), self.chat.choose, "me"
-        )
+        return await self.chat.begin(self.chat.question("q", session))
 
     async def use(self, begun: Begun, *used: Attachment) -> None:
         made = begun.generation
@@ -48,9 +44,8 @@ class Files:
 
 
 @pytest.fixture
-async def files(migrated: Path, tmp_path: Path) -> AsyncIterator[Files]:
-    shutil.copy(migrated, tmp_path / "store.db")
-    async with Chat(tmp_path / "store.db") as chat:
+async def files(database_url: str) -> AsyncIterator[Files]:
+    async with Chat(database_url) as chat:
         yield Files(chat)
 
 
