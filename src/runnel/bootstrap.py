@@ -24,6 +24,7 @@ from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
+from runnel.chat.sessions.service import Sessions
 from runnel.configs import (
     attachment_rules,
     bounds_of,
@@ -53,6 +54,7 @@ from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 from runnel.store.lock import ServerLock
 from runnel.store.migrate import migrate
+from runnel.store.session_store import SqlSessions
 from runnel.store.usage import SqlReports
 from runnel.streamlog.memory import MemoryLog
 from runnel.telemetry import logs
@@ -157,6 +159,9 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             bounds=bounds_of(settings),
             observer=observers,
         )
+        sessions = SqlSessions(
+            database, idle_seconds=settings.session_idle_seconds, clock=now
+        )
         watch = Watch(
             who.store,
             check_seconds=settings.revocation_check_seconds,
@@ -168,6 +173,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         parts = Parts(
             settings=settings,
             chat=chat,
+            sessions=Sessions(sessions, chat, catalog),
             accounts=who.accounts,
             tickets=who.tickets,
             watch=watch,

@@ -158,6 +158,12 @@ class ModelSettings(BaseSettings):
     demo_tokens_per_second: Annotated[float, Field(gt=0)] = 40
 
 
+class SessionSettings(BaseSettings):
+    """How long sessions are what they are."""
+
+    session_idle_seconds: Seconds = 1800
+
+
 class LimitSettings(BaseSettings):
     """How much one user may ask."""
 
@@ -229,6 +235,7 @@ class Settings(
     StoreSettings,
     AccountSettings,
     ModelSettings,
+    SessionSettings,
     LimitSettings,
     AttachmentSettings,
     SocketSettings,

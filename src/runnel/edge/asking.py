@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, AskKey, SessionRef, Turn
 from runnel.chat.param_fields import ParamFields
+from runnel.chat.sessions.refs import message_id as id_of
 from runnel.chat.sessions.refs import session_ref
 from runnel.edge.dialects.sse import Format
 from runnel.errors import Code, RunnelError
@@ -147,7 +148,7 @@ class RegenerateBody(DeliveryBody):
     def to_ask(
         self, caller: Identity, session: SessionRef, message_id: str, idempotency_key: str | None
     ) -> Ask:
-        ask = Ask(user_id=caller.user_id, text="", session=session, regenerates=message_id)
+        ask = Ask(user_id=caller.user_id, text="", session=session, regenerates=id_of(message_id))
         return self.delivered(ask, idempotency_key)
 
 
@@ -159,5 +160,5 @@ class EditBody(DeliveryBody):
     def to_ask(
         self, caller: Identity, session: SessionRef, message_id: str, idempotency_key: str | None
     ) -> Ask:
-        ask = Ask(user_id=caller.user_id, text=self.content, session=session, edits=message_id)
+        ask = Ask(user_id=caller.user_id, text=self.content, session=session, edits=id_of(message_id))
         return self.delivered(ask, idempotency_key)

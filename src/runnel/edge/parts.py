@@ -16,6 +16,7 @@ from runnel.chat.channels import Channels
 from runnel.chat.model_ports import Catalog
 from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
+from runnel.chat.sessions.service import Sessions
 from runnel.edge.limits import Limiter
 from runnel.edge.sockets import Sockets
 from runnel.settings import Settings
@@ -34,6 +35,7 @@ class Parts:
 
     settings: Settings
     chat: ChatService
+    sessions: Sessions
     accounts: Accounts
     tickets: Tickets
     watch: Watch

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status
 from runnel.chat.model_ports import Model
 from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, Seen
+from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
 from runnel.store import generations, sessions, shown, users
@@ -142,7 +143,7 @@ async def _session(connection: AsyncConnection, ask: Ask) -> sessions.FoundSessi
     else:
         found = await sessions.find(connection, ask.user_id, ask.session, lock=True)
         if found is None:
-            raise sessions.unknown_session()
+            raise unknown_session()
         session = found
     if session.closed:
         raise RunnelError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Ask, Turn
+from runnel.chat.sessions.refs import unknown_message
 from runnel.errors import Code, RunnelError
 from runnel.store import sessions, tree
 
@@ -81,7 +82,3 @@ async def _place(
     if found is None or found.session_id != session.id:
         raise unknown_message()
     return found
-
-
-def unknown_message() -> RunnelError:
-    return RunnelError(Code.NOT_FOUND, "There is no such message in this session.")

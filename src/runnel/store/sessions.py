@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Role, SessionRef, Turn
+from runnel.chat.sessions.refs import unknown_session
 from runnel.chat.sessions.values import AS_USUAL, ClientInfo, SessionSettings
-from runnel.errors import Code, RunnelError
 from runnel.store import tree
 from runnel.store.ids import new_id, now
 from runnel.store.tables import MessageRow, SessionRow
@@ -84,10 +84,6 @@ async def find(
         row.model_preference, row.language, row.stream_responses, row.system_prompt
     )
     return FoundSession(row.id, row.name, row.leaf_id, row.closed_at is not None, settings)
-
-
-def unknown_session() -> RunnelError:
-    return RunnelError(Code.NOT_FOUND, "There is no such session.")
 
 
 async def _create(

@@ -1,8 +1,7 @@
 """What reads generations: as the chat core sees them, alone or in pages."""
 
-import re
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection
+from datetime import datetime
 from typing import Final, Literal, cast
 
 from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
@@ -10,16 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import LIVE, Failure, Generation, Status
 from runnel.chat.ports import Seen
-from runnel.errors import Code, RunnelError
+from runnel.errors import Code
 from runnel.events import FinishReason, Position, Usage
+from runnel.store import pages
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 LIVE_STATES: Final = tuple(status.value for status in LIVE)
-#: A page of answers ends once their texts have so many characters, or with its first answer.
-PAGE_CHARACTERS: Final = 1024 * 1024
-_CURSOR: Final = re.compile(r"([0-9]{1,17})-([0-9a-f-]{36})")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 async def live_in_session(connection: AsyncConnection, session_id: str) -> str | None:
@@ -79,14 +74,13 @@ async def page(
         query = query.where(GenerationRow.status == status)
     if cursor is not None:
         query = query.where(
-            tuple_(GenerationRow.created_at, GenerationRow.id) < tuple_(*_parsed(cursor))
+            tuple_(GenerationRow.created_at, GenerationRow.id) < tuple_(*pages.parse_moment(cursor))
         )
     found = (await connection.execute(query)).all()
-    here = found[: _fitting([row.characters for row in found[:limit]])]
+    here = found[: pages.fitting([row.characters for row in found[:limit]])]
     following = None
     if len(here) < len(found):
-        last = here[-1]
-        following = f"{(last.created_at - _EPOCH) // _MICROSECOND}-{last.id}"
+        following = pages.moment(here[-1].created_at, here[-1].id)
     rows = await connection.execute(
         _with_text()
         .where(GenerationRow.id.in_([row.id for row in here]))
@@ -157,25 +151,6 @@ def _unfolded() -> ColumnElement[int]:
         .correlate(GenerationRow)
         .scalar_subquery()
     )
-
-
-def _parsed(cursor: str) -> tuple[datetime, str]:
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise RunnelError(
-            Code.INVALID_REQUEST, "The cursor is no `next_cursor` of a page.", field="cursor"
-        )
-    return _EPOCH + int(match[1]) * _MICROSECOND, match[2]
-
-
-def _fitting(lengths: Sequence[int]) -> int:
-    """How many of the first make a page."""
-    total = 0
-    for number, length in enumerate(lengths):
-        total += length
-        if number and total > PAGE_CHARACTERS:
-            return number
-    return len(lengths)
 
 
 async def _shown(

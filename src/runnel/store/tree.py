@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import CTE, exists, insert, select
+from sqlalchemy import CTE, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -61,6 +61,15 @@ def stems(leaf_id: str) -> CTE:
         .join(walk, MessageRow.id == walk.c.parent_id)
         .join(_HEAD, _HEAD.id == MessageRow.stem_id)
     )
+
+
+async def newest_leaf(connection: AsyncConnection, place: Place) -> str:
+    """The newest leaf at or below a message: whatever was said last there."""
+    below = select(MessageRow.id).where(MessageRow.id == place.id).cte("below", recursive=True)
+    below = below.union_all(select(MessageRow.id).join(below, MessageRow.parent_id == below.c.id))
+    # Ids begin with the time at which they were made, and a message comes after its parent.
+    newest = await connection.scalar(select(func.max(below.c.id)))
+    return newest or place.id
 
 
 async def grow(

@@ -6,7 +6,7 @@ from typing import Final
 from runnel.chat.entities import SessionRef
 from runnel.errors import Code, RunnelError
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -18,7 +18,7 @@ def session_ref(text: str | None, username: str) -> SessionRef:
     """
     if text is None:
         return SessionRef()
-    if _UUID.fullmatch(text):
+    if ID.fullmatch(text):
         return SessionRef(id=text.lower())
     if not _NAME.fullmatch(text):
         raise _unfit("is an id, or a name of 1 to 128 of the characters A-Z a-z 0-9 . _ : -")
@@ -29,3 +29,21 @@ def session_ref(text: str | None, username: str) -> SessionRef:
 
 def _unfit(message: str) -> RunnelError:
     return RunnelError(Code.INVALID_REQUEST, message, field="session_id")
+
+
+def message_id(text: str) -> str:
+    """A message's id as the store has it; databases differ in what else they take for a text.
+
+    Raises RunnelError `not_found` for what is none.
+    """
+    if ID.fullmatch(text) is None:
+        raise unknown_message()
+    return text.lower()
+
+
+def unknown_session() -> RunnelError:
+    return RunnelError(Code.NOT_FOUND, "There is no such session.")
+
+
+def unknown_message() -> RunnelError:
+    return RunnelError(Code.NOT_FOUND, "There is no such message in this session.")

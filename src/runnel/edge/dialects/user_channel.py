@@ -1,12 +1,12 @@
 """`/ws/{user_id}`: the channel of one user over all chats, several of which may run at once."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from runnel.chat.entities import Generation
 from runnel.chat.notices import Asked
+from runnel.edge.dialects.chat_ids import chat_id
 from runnel.edge.dialects.sockets import (
     Aborting,
     Answer,
@@ -31,10 +31,6 @@ _MESSAGE: Final[Mapping[str, str | None]] = {
     "params": "params",
     "client_message_id": "client_message_id",
 }
-#: How an integer is written.
-_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,19}")
-#: Those that a frame can hold. What is outside comes in as another number, and never goes out.
-_INTEGERS: Final = range(-(2**63), 2**64)
 
 
 class UserDialect(OfNoSession):
@@ -60,10 +56,10 @@ class UserDialect(OfNoSession):
 
     def start(self, answer: Answer) -> Sequence[bytes]:
         asked = answer.asked
-        return [write(type="task", task_id=asked.generation_id, chat_id=chat_id(asked))]
+        return [write(type="task", task_id=asked.generation_id, chat_id=_chat_id(asked))]
 
     def event(self, answer: Answer, event: Event, position: Position) -> Sequence[bytes]:
-        task = {"task_id": answer.asked.generation_id, "chat_id": chat_id(answer.asked)}
+        task = {"task_id": answer.asked.generation_id, "chat_id": _chat_id(answer.asked)}
         match event:
             case Start():
                 return self.start(answer)
@@ -85,9 +81,9 @@ class UserDialect(OfNoSession):
                 assert row is not None
                 return [_message(asked, asked.message_id, row.text, asked.asked_at, is_ai=True)]
             case Aborted():
-                return [write(type="aborted", task_id=asked.generation_id, chat_id=chat_id(asked))]
+                return [write(type="aborted", task_id=asked.generation_id, chat_id=_chat_id(asked))]
             case Failed():
-                task = {"task_id": asked.generation_id, "chat_id": chat_id(asked)}
+                task = {"task_id": asked.generation_id, "chat_id": _chat_id(asked)}
                 return [failed_frame(answer, end, **task)]
             case _:
                 raise ValueError(end.type)
@@ -97,12 +93,8 @@ class UserDialect(OfNoSession):
         return "ws-user"
 
 
-def chat_id(asked: Asked) -> str | int:
-    """A session as this dialect names it: by its name if it has one, an integer as a number."""
-    name = asked.session_name
-    if name is None:
-        return asked.session_id
-    return int(name) if _INTEGER.fullmatch(name) and int(name) in _INTEGERS else name
+def _chat_id(asked: Asked) -> str | int:
+    return chat_id(asked.session_id, asked.session_name)
 
 
 def _chat(frame: Frame) -> str | None:
@@ -119,7 +111,7 @@ def _message(
 ) -> bytes:
     message = {
         "id": message_id,
-        "chat_id": chat_id(asked),
+        "chat_id": _chat_id(asked),
         "content": content,
         "is_ai": is_ai,
         "timestamp": timestamp,

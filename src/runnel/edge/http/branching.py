@@ -1,0 +1,50 @@
+"""Another answer to a question, and a question in the place of another: a branch grows."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from runnel.edge.asking import EditBody, RegenerateBody
+from runnel.edge.deps import SIGNED_IN, Caller
+from runnel.edge.http import delivery
+from runnel.edge.http.delivery import ANSWERED, Again
+from runnel.edge.http.session_paths import named
+from runnel.edge.route import AskRoute
+
+router = APIRouter(
+    prefix="/api/chat/sessions/{session_id}/messages/{message_id}",
+    route_class=AskRoute,
+    tags=["sessions"],
+    dependencies=[*SIGNED_IN],
+)
+
+
+@router.post("/regenerate", response_class=Response, responses=ANSWERED)
+async def regenerate(
+    request: Request,
+    caller: Caller,
+    again: Again,
+    session_id: str,
+    message_id: str,
+    body: RegenerateBody | None = None,
+) -> Response:
+    """Answers a question once more, given its id or that of an answer to it; as /chat does.
+
+    The new answer stands beside the old one, and is of the active branch.
+    """
+    body = body or RegenerateBody()
+    ask = body.to_ask(caller, named(session_id, caller), message_id, again.key)
+    return await delivery.answered(request, caller, again, ask, body)
+
+
+@router.post("/edit", response_class=Response, responses=ANSWERED)
+async def edit(
+    request: Request,
+    caller: Caller,
+    again: Again,
+    session_id: str,
+    message_id: str,
+    body: EditBody,
+) -> Response:
+    """Asks another question in the place of an old one, which stays with its branch; as /chat."""
+    ask = body.to_ask(caller, named(session_id, caller), message_id, again.key)
+    return await delivery.answered(request, caller, again, ask, body)
