@@ -159,9 +159,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             bounds=bounds_of(settings),
             observer=observers,
         )
-        sessions = SqlSessions(
-            database, idle_seconds=settings.session_idle_seconds, clock=now
-        )
+        sessions = SqlSessions(database, idle_seconds=settings.session_idle_seconds, clock=now)
         watch = Watch(
             who.store,
             check_seconds=settings.revocation_check_seconds,

@@ -13,7 +13,7 @@ import pytest
 from attaching import PIECES, gated
 from provider import Answer
 from runnel.chat.entities import Status
-from runnel.store.shown import PAGE_CHARACTERS
+from runnel.store.pages import PAGE_CHARACTERS
 from standing import Json, Standing, standing
 from waiting import until
 from wire import NOBODYS_ID, query, refused_field

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runnel.chat.channels import RunningAnswer, SessionState
 from runnel.chat.entities import Generation, Status
 from runnel.chat.notices import Asked, Typing
+from runnel.edge.dialects.chat_ids import chat_id
 from runnel.edge.dialects.completions import CompletionsDialect
 from runnel.edge.dialects.session_channel import SessionDialect
 from runnel.edge.dialects.sockets import (
@@ -22,7 +23,7 @@ from runnel.edge.dialects.sockets import (
     encode,
     error_frame,
 )
-from runnel.edge.dialects.user_channel import UserDialect, chat_id
+from runnel.edge.dialects.user_channel import UserDialect
 from runnel.errors import Code, RunnelError
 from runnel.events import (
     Aborted,
@@ -266,7 +267,7 @@ def test_a_chat_is_called_by_its_name_and_an_integer_as_a_number(
     name: str | None, shown: str | int
 ) -> None:
     asked = replace(ASKED, session_name=name)
-    assert chat_id(asked) == shown
+    assert chat_id("session", name) == shown
     assert told(USER, START, asked)[0]["chat_id"] == shown
 
 

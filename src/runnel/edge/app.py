@@ -21,8 +21,8 @@ from runnel.edge.http import (
     generations,
     keys,
     openai,
-    sessions,
     server,
+    sessions,
     tickets,
     usage,
 )

@@ -160,5 +160,7 @@ class EditBody(DeliveryBody):
     def to_ask(
         self, caller: Identity, session: SessionRef, message_id: str, idempotency_key: str | None
     ) -> Ask:
-        ask = Ask(user_id=caller.user_id, text=self.content, session=session, edits=id_of(message_id))
+        ask = Ask(
+            user_id=caller.user_id, text=self.content, session=session, edits=id_of(message_id)
+        )
         return self.delivered(ask, idempotency_key)

@@ -1,8 +1,11 @@
 """Another answer to a question, and a question in the place of another: a branch grows."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from runnel.chat.entities import SessionRef
 from runnel.edge.asking import EditBody, RegenerateBody
 from runnel.edge.deps import SIGNED_IN, Caller
 from runnel.edge.http import delivery
@@ -18,13 +21,19 @@ router = APIRouter(
 )
 
 
+def _meant(caller: Caller, session_id: str, message_id: str) -> tuple[SessionRef, str]:
+    return named(session_id, caller), message_id
+
+
+Meant = Annotated[tuple[SessionRef, str], Depends(_meant)]
+
+
 @router.post("/regenerate", response_class=Response, responses=ANSWERED)
 async def regenerate(
     request: Request,
     caller: Caller,
     again: Again,
-    session_id: str,
-    message_id: str,
+    meant: Meant,
     body: RegenerateBody | None = None,
 ) -> Response:
     """Answers a question once more, given its id or that of an answer to it; as /chat does.
@@ -32,7 +41,7 @@ async def regenerate(
     The new answer stands beside the old one, and is of the active branch.
     """
     body = body or RegenerateBody()
-    ask = body.to_ask(caller, named(session_id, caller), message_id, again.key)
+    ask = body.to_ask(caller, *meant, again.key)
     return await delivery.answered(request, caller, again, ask, body)
 
 
@@ -41,10 +50,9 @@ async def edit(
     request: Request,
     caller: Caller,
     again: Again,
-    session_id: str,
-    message_id: str,
+    meant: Meant,
     body: EditBody,
 ) -> Response:
     """Asks another question in the place of an old one, which stays with its branch; as /chat."""
-    ask = body.to_ask(caller, named(session_id, caller), message_id, again.key)
+    ask = body.to_ask(caller, *meant, again.key)
     return await delivery.answered(request, caller, again, ask, body)

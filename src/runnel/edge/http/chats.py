@@ -69,7 +69,9 @@ class ChatBody(BaseModel):
     title: Title | None = None
 
 
-@router.post("/api/chats", response_class=Response, status_code=201, responses=shaped(ChatShape, 201))
+@router.post(
+    "/api/chats", response_class=Response, status_code=201, responses=shaped(ChatShape, 201)
+)
 async def create_chat(
     request: Request, parts: AppParts, caller: Caller, body: ChatBody | None = None
 ) -> Response:

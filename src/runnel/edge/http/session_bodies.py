@@ -34,9 +34,7 @@ def _address(text: str) -> str:
 
 
 Title = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=MOST_TITLE)]
-ProjectId = Annotated[
-    str, AfterValidator(clean), Field(min_length=1, max_length=MOST_PROJECT_ID)
-]
+ProjectId = Annotated[str, AfterValidator(clean), Field(min_length=1, max_length=MOST_PROJECT_ID)]
 
 
 class SettingsBody(BaseModel):
