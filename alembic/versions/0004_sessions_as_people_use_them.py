@@ -78,6 +78,7 @@ def upgrade() -> None:
 
     op.add_column("generations", sa.Column("context", sa.JSON(), nullable=True))
     op.add_column("generations", sa.Column("agent", sa.Text(), nullable=True))
+    op.create_index(op.f("ix_generations_session_id"), "generations", ["session_id"])
 
     op.create_table(
         "attachments",
@@ -194,6 +195,7 @@ def downgrade() -> None:
     op.drop_table("search_documents")
     op.drop_table("message_attachments")
     op.drop_table("attachments")
+    op.drop_index(op.f("ix_generations_session_id"), table_name="generations")
     op.drop_column("generations", "agent")
     op.drop_column("generations", "context")
     op.drop_index("ix_messages_system", table_name="messages")

@@ -24,6 +24,7 @@ from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
+from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
 from runnel.configs import (
     attachment_rules,
@@ -54,6 +55,7 @@ from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 from runnel.store.lock import ServerLock
 from runnel.store.migrate import migrate
+from runnel.store.purging import SqlPurging
 from runnel.store.session_store import SqlSessions
 from runnel.store.usage import SqlReports
 from runnel.streamlog.memory import MemoryLog
@@ -160,6 +162,8 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             observer=observers,
         )
         sessions = SqlSessions(database, idle_seconds=settings.session_idle_seconds, clock=now)
+        purging = Purging(SqlPurging(database), running, log, telemetry.texts, bus, clock=now)
+        stack.push_async_callback(purging.close)
         watch = Watch(
             who.store,
             check_seconds=settings.revocation_check_seconds,
@@ -172,6 +176,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             settings=settings,
             chat=chat,
             sessions=Sessions(sessions, chat, catalog),
+            purging=purging,
             accounts=who.accounts,
             tickets=who.tickets,
             watch=watch,

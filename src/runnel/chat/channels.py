@@ -14,7 +14,7 @@ from typing import Final, NoReturn, Protocol
 import structlog
 
 from runnel.chat.entities import SessionRef
-from runnel.chat.notices import Asked, Bus, Notice, Typing
+from runnel.chat.notices import Asked, Bus, Gone, Notice, Typing
 from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
@@ -131,6 +131,8 @@ class Channel:
 
     def hear(self, notice: Notice) -> None:
         if not self._concerns(notice.session_id):
+            return
+        if isinstance(notice, Gone):
             return
         if isinstance(notice, Typing):
             if notice.origin != self._listener.connection_id:

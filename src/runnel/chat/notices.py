@@ -68,7 +68,15 @@ class Typing:
     active: bool
 
 
-Notice = Asked | Typing
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A session was purged."""
+
+    user_id: str
+    session_id: str
+
+
+Notice = Asked | Typing | Gone
 Hear = Callable[[Notice], None]
 
 

@@ -39,7 +39,8 @@ class SessionEnds:
 class Reports(Protocol):
     """Counts what the store keeps. Every call is one short transaction that only reads.
 
-    Generations count once they have ended, for when they were asked for. Raises RunnelError
+    Generations count once they have ended, for when they were asked for; what those took that
+    were purged since counts on in `usage`. Raises RunnelError
     `store_unavailable`.
     """
 

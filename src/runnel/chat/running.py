@@ -1,7 +1,8 @@
 """The live producers of this instance: started, watched, checkpointed, aborted, drained."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import structlog
@@ -32,6 +33,7 @@ class Running:
         self._checkpoint_seconds = checkpoint_seconds
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
+        self._leaving: set[str] = set()  # users whose accounts are being deleted
         self._closing = False
         self._drained = False
 
@@ -44,6 +46,20 @@ class Running:
             raise RunnelError(
                 Code.SHUTTING_DOWN, "The server is restarting. Ask again shortly.", retry_after=1
             )
+
+    def refuse_leaving(self, user_id: str) -> None:
+        """Raises RunnelError `conflict` for a user whose account is being deleted."""
+        if user_id in self._leaving:
+            raise RunnelError(Code.CONFLICT, "The account is being deleted.", retryable=False)
+
+    @contextmanager
+    def leaving(self, user_id: str) -> Generator[None]:
+        """Inside, nothing is begun for a user any more."""
+        self._leaving.add(user_id)
+        try:
+            yield
+        finally:
+            self._leaving.discard(user_id)
 
     def own(self, work: Coroutine[None, None, _T]) -> "asyncio.Task[_T]":
         """A task that no connection can cancel; the drain waits for it."""
@@ -98,6 +114,15 @@ class Running:
         """
         await self.await_beginnings(seconds)
         await self._stop(lambda made: made.user_id == user_id, aborted(by), seconds=seconds)
+
+    async def abort_session(self, session_id: str, by: str, *, seconds: float) -> None:
+        """The same for what is being made, or about to be, in a session."""
+        await self.await_beginnings(seconds)
+        await self._stop(lambda made: made.session_id == session_id, aborted(by), seconds=seconds)
+
+    def makes(self, generation_id: str) -> bool:
+        """Whether it is being made here."""
+        return bool(self._chosen(lambda made: made.id == generation_id))
 
     async def watch(self) -> None:
         """Each `checkpoint_seconds`, until cancelled: checkpoints, and what has gone on too long."""

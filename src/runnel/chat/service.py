@@ -235,6 +235,7 @@ class ChatService:
         return able(candidates, ask, images=found.images)
 
     async def _begin(self, ask: Ask) -> Generation:
+        self._running.refuse_leaving(ask.user_id)
         begun = await self._store.begin_ask(ask, partial(self._choose, ask), self._owner)
         if isinstance(begun, Joined):
             if not ask.needs_reader:

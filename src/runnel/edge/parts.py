@@ -16,6 +16,7 @@ from runnel.chat.channels import Channels
 from runnel.chat.model_ports import Catalog
 from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
+from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
 from runnel.edge.limits import Limiter
 from runnel.edge.sockets import Sockets
@@ -36,6 +37,7 @@ class Parts:
     settings: Settings
     chat: ChatService
     sessions: Sessions
+    purging: Purging
     accounts: Accounts
     tickets: Tickets
     watch: Watch

@@ -44,10 +44,10 @@ async def asked_with(
 async def get(
     connection: AsyncConnection, generation_id: str, user_id: str | None = None
 ) -> Generation | None:
-    """A generation with its text so far; with `user_id`, only if it is that user's."""
+    """A generation with its text so far; with `user_id`, only if that user may see it."""
     query = _with_text().where(GenerationRow.id == generation_id)
     if user_id is not None:
-        query = query.where(GenerationRow.user_id == user_id)
+        query = query.where(GenerationRow.user_id == user_id, SessionRow.purged_at.is_(None))
     row = (await connection.execute(query)).first()
     return None if row is None else await _shown(connection, row)
 
@@ -66,7 +66,8 @@ async def page(
             (func.length(MessageRow.content) + _unfolded()).label("characters"),
         )
         .join(MessageRow, MessageRow.id == GenerationRow.message_id)
-        .where(GenerationRow.user_id == user_id)
+        .join(SessionRow, SessionRow.id == GenerationRow.session_id)
+        .where(GenerationRow.user_id == user_id, SessionRow.purged_at.is_(None))
         .order_by(GenerationRow.created_at.desc(), GenerationRow.id.desc())
         .limit(limit + 1)
     )
@@ -92,7 +93,7 @@ async def page(
 async def see(
     connection: AsyncConnection, ids: Collection[str], user_id: str | None = None
 ) -> list[Seen]:
-    """How generations stand; with `user_id`, only that user's."""
+    """How generations stand; with `user_id`, only those that this user may see."""
     query = select(
         GenerationRow.id,
         GenerationRow.session_id,
@@ -101,7 +102,9 @@ async def see(
         GenerationRow.last_offset,
     ).where(GenerationRow.id.in_(ids))
     if user_id is not None:
-        query = query.where(GenerationRow.user_id == user_id)
+        query = query.join(SessionRow, SessionRow.id == GenerationRow.session_id).where(
+            GenerationRow.user_id == user_id, SessionRow.purged_at.is_(None)
+        )
     return [
         Seen(
             row.id,

@@ -1,20 +1,24 @@
 """What is counted of generations afterwards: usage by day and model, sessions that fail."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, case, func, literal_column, select, union_all
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Status
 from runnel.chat.reports import DayUsage, Ends, SessionEnds
 from runnel.store.engine import Database
 from runnel.store.shown import LIVE_STATES
-from runnel.store.tables import GenerationRow, MessageRow, SessionRow, UserRow
+from runnel.store.tables import GenerationRow, KeptUsageRow, MessageRow, SessionRow, UserRow
 
 _FAILED: Final = (Status.FAILED.value, Status.INTERRUPTED.value)
 _ENDED: Final = GenerationRow.status.not_in(LIVE_STATES)
+_SUMS: Final = ("generations", "prompt_tokens", "completion_tokens", "cost")
+_KEPT: Final = ("user_id", "day", "model", "provider", *_SUMS)
 
 
 class SqlReports:
@@ -54,48 +58,98 @@ class SqlReports:
             return {row.id: row.content for row in rows}
 
 
+async def keep(connection: AsyncConnection, which: ColumnElement[bool]) -> None:
+    """Adds what ended generations took to what is kept of their users', before they are deleted."""
+    taken = await connection.execute(_taken(connection, which))
+    # In one order: two that purge at once wait for each other, but not in a circle.
+    rows = sorted(
+        ((row.user_id, _day_usage(row)) for row in taken),
+        key=lambda one: (one[0], one[1].day, one[1].model, one[1].provider),
+    )
+    if rows:
+        await connection.execute(
+            _adding(connection), [{"user_id": user_id, **asdict(used)} for user_id, used in rows]
+        )
+
+
 async def _usage(
     connection: AsyncConnection, user_id: str, first: date, last: date
 ) -> list[DayUsage]:
-    day = _day(connection)
+    taken = _taken(
+        connection,
+        GenerationRow.user_id == user_id,
+        GenerationRow.created_at >= datetime.combine(first, time.min, UTC),
+        GenerationRow.created_at <= datetime.combine(last, time.max, UTC),
+    )
+    kept = select(*(getattr(KeptUsageRow, name) for name in _KEPT)).where(
+        KeptUsageRow.user_id == user_id, KeptUsageRow.day.between(first, last)
+    )
+    both = union_all(taken, kept).subquery()
+    by = (both.c.day, both.c.model, both.c.provider)
     rows = await connection.execute(
+        select(*by, *(func.sum(both.c[name]).label(name) for name in _SUMS))
+        .group_by(*by)
+        .order_by(both.c.day.desc(), both.c.model, both.c.provider)
+    )
+    return [_day_usage(row) for row in rows]
+
+
+def _taken(connection: AsyncConnection, *which: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """What ended generations took, by user, day, model and provider; named as what is kept."""
+    by = (
+        GenerationRow.user_id,
+        _day(connection).label("day"),
+        GenerationRow.model,
+        GenerationRow.provider,
+    )
+    return (
         select(
-            day.label("day"),
-            GenerationRow.model,
-            GenerationRow.provider,
+            *by,
             func.count().label("generations"),
             func.sum(GenerationRow.prompt_tokens).label("prompt_tokens"),
             func.coalesce(func.sum(GenerationRow.completion_tokens), 0).label("completion_tokens"),
             func.sum(GenerationRow.cost).label("cost"),
         )
-        .where(
-            GenerationRow.user_id == user_id,
-            GenerationRow.created_at >= datetime.combine(first, time.min, UTC),
-            GenerationRow.created_at <= datetime.combine(last, time.max, UTC),
-            _ENDED,
-        )
-        .group_by(day, GenerationRow.model, GenerationRow.provider)
-        .order_by(day.desc(), GenerationRow.model, GenerationRow.provider)
+        .where(_ENDED, *which)
+        .group_by(*by)
     )
-    return [
-        DayUsage(
-            date.fromisoformat(str(row.day)),
-            row.model,
-            row.provider,
-            row.generations,
-            row.prompt_tokens,
-            row.completion_tokens,
-            row.cost,
-        )
-        for row in rows
-    ]
+
+
+def _adding(connection: AsyncConnection) -> sqlite.Insert | postgresql.Insert:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(KeptUsageRow)
+    kept, more = KeptUsageRow, insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=[kept.user_id, kept.day, kept.model, kept.provider],
+        set_={
+            "generations": kept.generations + more.generations,
+            "prompt_tokens": kept.prompt_tokens + more.prompt_tokens,
+            "completion_tokens": kept.completion_tokens + more.completion_tokens,
+            # Without a price there is none, which is not nothing.
+            "cost": func.coalesce(kept.cost + more.cost, kept.cost, more.cost),
+        },
+    )
+
+
+def _day_usage(row: Row[*tuple[Any, ...]]) -> DayUsage:
+    return DayUsage(
+        date.fromisoformat(str(row.day)),
+        row.model,
+        row.provider,
+        # Postgres sums large numbers up to ones of any size.
+        int(row.generations),
+        int(row.prompt_tokens),
+        int(row.completion_tokens),
+        row.cost,
+    )
 
 
 def _day(connection: AsyncConnection) -> ColumnElement[date]:
     """The day in UTC: SQLite keeps nothing else, others have to be told."""
     moment = GenerationRow.created_at
     if connection.dialect.name != "sqlite":
-        return func.date(func.timezone("UTC", moment))
+        # No parameter: two of the same value are two to a GROUP BY.
+        return func.date(func.timezone(literal_column("'UTC'"), moment))
     return func.date(moment)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runnel.chat.entities import Generation
 from runnel.errors import StartupError
+from runnel.telemetry.forgetting import RunTexts
 from runnel.telemetry.logs import concealing
 from runnel.telemetry.manifest import manifest
 from runnel.telemetry.metrics import Metrics
@@ -60,6 +61,7 @@ class Telemetry:
     metrics: Metrics
     traffic: Traffic
     runs: RunLog
+    texts: RunTexts
     observers: Observers
     traced: Callable[[App], App]
 
@@ -86,6 +88,7 @@ async def open_telemetry(config: TelemetryConfig) -> AsyncGenerator[Telemetry]:
             metrics=metrics,
             traffic=Traffic(metrics.bytes_sent),
             runs=runs,
+            texts=RunTexts(config.runs_dir, runs),
             observers=Observers(metrics, runs.ended, *([tracing.ended] if tracing else [])),
             traced=tracing.around if tracing else _untouched,
         )

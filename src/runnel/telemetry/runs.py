@@ -5,8 +5,9 @@ A thread of its own writes it. Nobody waits for that, and no fault of the disk r
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -21,6 +22,8 @@ _log = structlog.stdlib.get_logger()
 #: Questions and answers that wait to be written have at most so many characters, twice over: as
 #: many again may be being written.
 _MOST_CHARACTERS: Final = 32 * 1024 * 1024
+#: So many sessions and users are remembered whose answers, if any come late, are not written.
+_MOST_FORGOTTEN: Final = 10_000
 #: How long the end of the server waits for what is not written yet.
 _CLOSE_SECONDS: Final = 5.0
 Loss = Literal["queue_full", "not_written"]
@@ -41,10 +44,17 @@ class _Entry:
 
     members: Mapping[str, object]
     texts: tuple[str, ...]
+    session_id: str
+    user_id: str
 
     @property
     def weight(self) -> int:
         return sum(map(len, self.texts))
+
+    def without(self, ids: Container[str]) -> "_Entry":
+        """Without its texts, if it is of one of these sessions or users."""
+        concerned = self.session_id in ids or self.user_id in ids
+        return replace(self, texts=()) if concerned else self
 
 
 class RunLog:
@@ -68,8 +78,9 @@ class RunLog:
         self._texts = texts
         self._conceal = conceal
         self._lost = lost
-        self._entries: list[_Entry] = []
+        self._entries: list[_Entry | Future[None]] = []
         self._weight = 0
+        self._forgotten: dict[str, None] = {}  # in the order in which they were
         self._closing = False
         self._failing = False
         self._changed = threading.Condition()
@@ -82,8 +93,9 @@ class RunLog:
 
     def ended(self, generation: Generation, question: str) -> None:
         texts = (question, generation.text) if self._texts else ()
-        entry = _Entry(_members(generation), texts)
+        entry = _Entry(_members(generation), texts, generation.session_id, generation.user_id)
         with self._changed:
+            entry = entry.without(self._forgotten)
             room = not self._entries or self._weight + entry.weight <= _MOST_CHARACTERS
             taken = room and len(self._entries) < self._most and not self._closing
             if taken:
@@ -92,6 +104,28 @@ class RunLog:
                 self._changed.notify()
         if not taken:
             self._lost("queue_full")
+
+    def forget(self, ids: Collection[str]) -> Future[None]:
+        """From now on no line of these sessions, or users, has texts.
+
+        Done once all is written that was being written: that may have some.
+        """
+        written = Future[None]()
+        if not self._texts:
+            written.set_result(None)
+            return written
+        with self._changed:
+            self._forgotten |= dict.fromkeys(ids)
+            while len(self._forgotten) > _MOST_FORGOTTEN:
+                del self._forgotten[next(iter(self._forgotten))]
+            self._entries = [
+                entry.without(self._forgotten) if isinstance(entry, _Entry) else entry
+                for entry in self._entries
+            ]
+            self._weight = sum(entry.weight for entry in self._entries if isinstance(entry, _Entry))
+            self._entries.append(written)
+            self._changed.notify()
+        return written
 
     def close(self) -> None:
         """Writes what waits, for a while at most."""
@@ -106,11 +140,14 @@ class RunLog:
         self._guarded(self._folder.open)
         while entries := self._taken():
             for entry in entries:
-                if not self._guarded(lambda entry=entry: self._write(entry)):
+                if isinstance(entry, Future):
+                    if entry.set_running_or_notify_cancel():
+                        entry.set_result(None)
+                elif not self._guarded(lambda entry=entry: self._write(entry)):
                     self._lost("not_written")
         self._guarded(self._folder.close)
 
-    def _taken(self) -> list[_Entry]:
+    def _taken(self) -> "list[_Entry | Future[None]]":
         """All that waits; empty once it is closed and nothing does."""
         with self._changed:
             self._changed.wait_for(lambda: self._entries or self._closing)
@@ -141,6 +178,7 @@ class RunLog:
 
 
 def _members(generation: Generation) -> dict[str, object]:
+    # forgetting.py finds lines by their session and user, and texts behind all else.
     failure = generation.failure
     return {
         "time": datetime.now(UTC),

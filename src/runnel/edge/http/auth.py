@@ -116,8 +116,7 @@ async def change_password(
 async def delete_me(parts: AppParts, caller: Caller) -> Response:
     """Deletes the own account with all its data; what runs is aborted first."""
     await parts.accounts.refuse_undeletable(caller.user_id)
-    await parts.chat.abort_all(caller.user_id)
-    await parts.accounts.delete(caller.user_id)
+    await parts.purging.purge_user(caller.user_id, lambda: parts.accounts.delete(caller.user_id))
     return Response(status_code=204)
 
 
