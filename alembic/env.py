@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from runnel.settings import load_settings
 from runnel.store.engine import Database
+from runnel.store.migrate import changing
 from runnel.store.tables import Base
 
 
@@ -27,7 +28,7 @@ async def migrate_by_hand() -> None:
     database = Database(
         settings.database_url, pool_size=1, timeout_seconds=settings.database_timeout_seconds
     )
-    async with database.change() as connection:
+    async with changing(database) as connection:
         await connection.run_sync(migrate)
     await database.close()
 

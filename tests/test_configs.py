@@ -20,6 +20,12 @@ def test_secrets_are_those_of_settings_of_aws_and_of_models_json(
     assert {"of the team", "of aws", "of metrics"} <= set(secrets_of(settings))
 
 
+def test_the_databases_password_is_one_however_it_is_spelt(tmp_path: Path) -> None:
+    url = "postgresql://u:p%40ss@h/d?password=in%20the%20query"
+    secrets = set(secrets_of(settings_for(tmp_path, database_url=url)))
+    assert {"p%40ss", "p@ss", "in the query"} <= secrets
+
+
 def test_a_models_json_that_cannot_be_read_is_told_by_others(tmp_path: Path) -> None:
     without = secrets_of(settings_for(tmp_path))
     (tmp_path / "models.json").write_text("{")

@@ -53,7 +53,7 @@ from runnel.store.channels import SqlChannels
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
-from runnel.store.lock import ServerLock
+from runnel.store.lock import ServerLock, server_lock
 from runnel.store.migrate import migrate
 from runnel.store.purging import SqlPurging
 from runnel.store.session_store import SqlSessions
@@ -97,9 +97,9 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         # First of all: the first admin's password is told by a server that starts, and only once.
         catalog = await stack.enter_async_context(open_catalog(settings))
         database = await stack.enter_async_context(_database(settings))
-        lock = ServerLock(database)
-        lock.acquire()
-        stack.callback(lock.release)
+        lock = server_lock(database)
+        stack.push_async_callback(lock.release)
+        await lock.acquire()
         await migrate(database)
         _judge_admin_password(settings)
         telemetry = await stack.enter_async_context(open_telemetry(telemetry_config(settings)))
@@ -195,10 +195,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             started_at=telemetry.started_at,
             traced=telemetry.traced,
             reload_models=catalog.reload,
-            checks={"database": database.check, "chat": chat.check},
+            checks={"database": lambda: _is_ours(database, lock), "chat": chat.check},
         )
         await stack.enter_async_context(
             _background(
+                lock.watch(),
                 running.watch(),
                 followers.watch(),
                 watch.run(),
@@ -305,8 +306,14 @@ async def _check_opens(database: Database) -> None:
     try:
         await database.check()
     except RunnelError as error:
-        why = getattr(error.__cause__, "orig", None) or error.message
-        raise StartupError(f"cannot open the database {database.file}: {why}") from None
+        why = getattr(error.__cause__, "orig", None) or error.__cause__ or error.message
+        raise StartupError(f"cannot open the database {database.place}: {why}") from None
+
+
+async def _is_ours(database: Database, lock: ServerLock) -> None:
+    """Raises RunnelError `store_unavailable` if it does not answer, or is another server's."""
+    await database.check()
+    await lock.check()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runnel import __version__
 from runnel.chat.attachments.service import AttachmentRules
@@ -103,7 +104,15 @@ def secrets_of(settings: Settings) -> list[str]:
     values = [value for _, value in settings if value is not None]
     secrets = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
     names = (*_AWS_SECRETS, *_key_names(settings))
-    return secrets + [value for name in names if (value := environment_value(name))]
+    secrets += [value for name in names if (value := environment_value(name))]
+    return secrets + _passwords_in(settings.database_url)
+
+
+def _passwords_in(url: str) -> list[str]:
+    """As they stand in an address, and as they are."""
+    parts = urlsplit(url)
+    asked = [value for name, value in parse_qsl(parts.query) if name == "password"]
+    return [value for value in (parts.password, unquote(parts.password or ""), *asked) if value]
 
 
 def _key_names(settings: Settings) -> set[str]:

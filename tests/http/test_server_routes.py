@@ -71,8 +71,8 @@ def test_the_server_is_ready(house: House) -> None:
 
 def moved_away(server: LiveServer) -> Path:
     """Takes the database away from a running server; where it is now."""
-    check: Any = server.server.parts.checks["database"]
-    server.call(check.__self__.close())
+    reports: Any = server.server.parts.reports
+    server.call(reports._database.close())
     file = server.settings.data_dir / "runnel.db"
     away = file.rename(file.with_name("away.db"))
     for more in ("-wal", "-shm"):

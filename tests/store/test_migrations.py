@@ -1,60 +1,336 @@
-"""The migrations make what the tables say, and can be gone back."""
+"""The migrations make what the tables say, from nothing and from whatever was there; they go back."""
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, Table, inspect, select, text
 
+from answers import Chat, unpriced
+from databases import MakeDatabase
+from runnel.chat.entities import Ask, AskKey, SessionRef, Status, Turn
+from runnel.chat.ports import Begun
 from runnel.store.engine import Database
+from runnel.store.ids import new_id
 from runnel.store.migrate import migrate
 from runnel.store.tables import Base
 
-ROOT = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[2]
+SCRIPTS: Final = ScriptDirectory(str(ROOT / "alembic"))
+HEAD: Final = SCRIPTS.get_current_head()
+EARLIER: Final = sorted(
+    script.revision for script in SCRIPTS.walk_revisions() if script.revision != HEAD
+)
+#: Long ago, but not so long that a key would be free by now.
+MOMENT: Final = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+_T = TypeVar("_T")
 
 
-def test_the_migrated_database_is_what_the_tables_say(migrated: Path) -> None:
-    engine = create_engine(f"sqlite:///{migrated}")
-    with engine.connect() as connection:
-        differences = compare_metadata(
-            MigrationContext.configure(connection, opts={"include_name": _is_of_the_tables}),
-            Base.metadata,
-        )
-    engine.dispose()
-    assert differences == []
+@pytest.fixture
+def empty(databases: MakeDatabase) -> str:
+    """The address of a database without any table."""
+    return databases(empty=True)
+
+
+async def inside(url: str, work: Callable[[Connection], _T]) -> _T:
+    """What it makes of the database, in one transaction."""
+    database = Database(url, pool_size=1, timeout_seconds=5)
+    try:
+        async with database.change() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await database.close()
+
+
+async def migrated_to_head(url: str) -> None:
+    database = Database(url, pool_size=1, timeout_seconds=5)
+    await migrate(database)
+    await database.close()
+
+
+def upgrade(connection: Connection, revision: str) -> None:
+    command.upgrade(_config(connection), revision)
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+    config.attributes["connection"] = connection
+    return config
+
+
+async def test_the_migrated_database_is_what_the_tables_say(database_url: str) -> None:
+    def differences(connection: Connection) -> Any:
+        options = {"include_name": _is_of_the_tables, "compare_type": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+
+    assert await inside(database_url, differences) == []
 
 
 def _is_of_the_tables(name: str | None, kind: str, _: object) -> bool:
-    """Not what SQLite's full-text search keeps beside them, which SQLAlchemy has no words for."""
+    """Not what the full-text search keeps beside them, which SQLAlchemy has no words for."""
+    if kind == "index":
+        return name != "ix_search_documents_words"
     return not (kind == "table" and name is not None and name.startswith("search_index"))
 
 
 async def test_a_database_that_is_up_to_date_is_left_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    empty: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = Database(
-        f"sqlite+aiosqlite:///{tmp_path / 'new.db'}", pool_size=1, timeout_seconds=5
-    )
-    await migrate(database)
-    async with database.write() as connection:
-        await connection.exec_driver_sql("CREATE TABLE kept (id TEXT)")
+    await migrated_to_head(empty)
+    await inside(empty, lambda connection: connection.execute(text("CREATE TABLE kept (id TEXT)")))
     caplog.clear()
     with caplog.at_level("INFO", logger="alembic"):
-        await migrate(database)
-    await database.close()
+        await migrated_to_head(empty)
     assert "Running upgrade" not in caplog.text
+    assert "kept" in await inside(empty, lambda connection: inspect(connection).get_table_names())
 
 
-def test_all_of_it_can_be_undone(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'undone.db'}")
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "alembic"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        command.downgrade(config, "base")
-    assert inspect(engine).get_table_names() == ["alembic_version"]
-    engine.dispose()
+async def test_who_migrate_at_once_wait_for_each_other(empty: str) -> None:
+    await asyncio.gather(*(migrated_to_head(empty) for _ in range(4)))
+    assert await inside(empty, _revision) == HEAD
+
+
+async def test_all_of_it_can_be_undone(empty: str) -> None:
+    def do_and_undo(connection: Connection) -> list[str]:
+        upgrade(connection, "head")
+        command.downgrade(_config(connection), "base")
+        return inspect(connection).get_table_names()
+
+    assert await inside(empty, do_and_undo) == ["alembic_version"]
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+async def test_what_an_earlier_version_kept_is_all_there_and_is_gone_on_with(
+    empty: str, revision: str
+) -> None:
+    old = Filled()
+
+    def fill(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+        upgrade(connection, revision)
+        old.fill(connection)
+        return rows_of(connection)
+
+    before = await inside(empty, fill)
+    await migrated_to_head(empty)
+    after = await inside(empty, rows_of)
+    assert {name: len(rows) for name, rows in before.items()} == {
+        name: len(after[name]) for name in before
+    }
+    for name, rows in before.items():
+        kept = [{column: row[column] for column in rows[0]} for row in after[name]]
+        assert kept == rows
+    assert [(row["stem_id"], row["depth"]) for row in after["messages"]] == [
+        place
+        for chain in old.chains
+        for place in ((chain[0], depth) for depth in range(len(chain)))
+    ]
+    async with Chat(empty) as chat:
+        chat.user_id = old.user_id
+        await _can_be_gone_on_with(chat, old, revision)
+
+
+async def _can_be_gone_on_with(chat: Chat, old: "Filled", revision: str) -> None:
+    [crashed] = await chat.store.interrupt_left_running(unpriced)
+    assert (crashed.id, crashed.status, crashed.text) == (
+        old.live_id,
+        Status.INTERRUPTED,
+        "so far",
+    )
+    session = SessionRef(id=old.session_ids[0])
+    ask = Ask(user_id=old.user_id, text="and now?", session=session)
+    begun = await chat.store.begin_ask(ask, chat.choose, "me")
+    assert isinstance(begun, Begun)
+    assert begun.turns == [
+        *(turn for number in range(3) for turn in _exchange(number)),
+        Turn("user", "and now?"),
+    ]
+    if revision >= "0002":
+        asked = replace(ask, key=AskKey("key of old", "f" * 64))
+        assert asked.key is not None
+        joined = await chat.store.asked_before(old.user_id, asked.key)
+        assert joined is not None
+        assert joined.text == "answer 2"
+
+
+def _exchange(number: int) -> tuple[Turn, Turn]:
+    return Turn("user", f"question {number}"), Turn("assistant", f"answer {number}")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def rows_of(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    """Every row of the tables that an earlier version had, by their keys."""
+    tables = _reflected(connection)
+    return {
+        name: [
+            dict(row._mapping)
+            for row in connection.execute(select(table).order_by(*table.primary_key))
+        ]
+        for name, table in tables.items()
+        if name in Filled.TABLES
+    }
+
+
+def _reflected(connection: Connection) -> dict[str, Table]:
+    metadata = MetaData()
+    metadata.reflect(connection, only=lambda name, _: not name.startswith("search_"))
+    return dict(metadata.tables)
+
+
+class Filled:
+    """A user with two sessions: three questions with answers, and one that is being answered."""
+
+    TABLES = frozenset(
+        {
+            "users",
+            "logins",
+            "refresh_tokens",
+            "api_keys",
+            "sessions",
+            "messages",
+            "generations",
+            "checkpoints",
+        }
+    )
+
+    def __init__(self) -> None:
+        self.user_id, self.login_id = new_id(), new_id()
+        self.session_ids = (new_id(), new_id())
+        self.chains = [[new_id() for _ in range(6)], [new_id() for _ in range(2)]]
+        self.live_id = new_id()
+
+    def fill(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tables = _reflected(connection)
+        self._accounts()
+        for session_id, name, chain in zip(
+            self.session_ids, ("talk", None), self.chains, strict=True
+        ):
+            self._add(
+                "sessions",
+                id=session_id,
+                user_id=self.user_id,
+                name=name,
+                leaf_id=chain[-1],
+                started_at=MOMENT,
+                last_activity=MOMENT,
+                hidden=False,
+            )
+        self._talk()
+        self._live()
+
+    def _accounts(self) -> None:
+        self._add(
+            "users",
+            id=self.user_id,
+            name="Old",
+            name_key="old",
+            password_hash="hash",
+            role="admin",
+            created_at=MOMENT,
+        )
+        self._add(
+            "logins",
+            id=self.login_id,
+            user_id=self.user_id,
+            created_at=MOMENT,
+            expires_at=MOMENT + timedelta(days=30),
+        )
+        self._add("refresh_tokens", id=new_id(), login_id=self.login_id, used_at=MOMENT)
+        self._add(
+            "api_keys",
+            id=new_id(),
+            user_id=self.user_id,
+            name="key",
+            prefix="rnl_abc",
+            hash="a" * 64,
+            created_at=MOMENT,
+        )
+
+    def _talk(self) -> None:
+        turns = [turn for number in range(3) for turn in _exchange(number)]
+        self._messages(self.session_ids[0], self.chains[0], turns)
+        for number in range(3):
+            question, answer = self.chains[0][2 * number : 2 * number + 2]
+            self._generation(
+                new_id(),
+                self.session_ids[0],
+                question,
+                answer,
+                status="completed",
+                epoch=1,
+                last_offset=2,
+                finish_reason="stop",
+                completion_tokens=5,
+                usage_source="provider",
+                cost=0.5,
+                latency_ms=10,
+                ask_key="key of old" if number == 2 else None,
+                ask_fingerprint="f" * 64 if number == 2 else None,
+            )
+
+    def _live(self) -> None:
+        chain = self.chains[1]
+        self._messages(self.session_ids[1], chain, [Turn("user", "?"), Turn("assistant", "")])
+        self._generation(
+            self.live_id, self.session_ids[1], *chain, status="running", epoch=1, fence=1
+        )
+        for offset, piece in ((3, "so"), (5, " far")):
+            self._add(
+                "checkpoints",
+                generation_id=self.live_id,
+                epoch=1,
+                last_offset=offset,
+                text=piece,
+            )
+
+    def _messages(self, session_id: str, chain: list[str], turns: list[Turn]) -> None:
+        parents = [None, *chain[:-1]]
+        for message_id, parent_id, turn in zip(chain, parents, turns, strict=True):
+            self._add(
+                "messages",
+                id=message_id,
+                session_id=session_id,
+                parent_id=parent_id,
+                role=turn.role,
+                content=turn.text,
+                created_at=MOMENT,
+            )
+
+    def _generation(
+        self, generation_id: str, session_id: str, question: str, answer: str, **more: Any
+    ) -> None:
+        values: dict[str, Any] = {
+            "id": generation_id,
+            "user_id": self.user_id,
+            "session_id": session_id,
+            "message_id": answer,
+            "user_message_id": question,
+            "model": "chat/told",
+            "provider": "told",
+            "provider_model": "told-1",
+            "params": {"temperature": 0.5},
+            "owner": new_id(),
+            "fence": 1,
+            "prompt_tokens": 3,
+            "created_at": MOMENT,
+        }
+        self._add("generations", **values | more)
+
+    def _add(self, which: str, /, **values: Any) -> None:
+        """A row, with those of the values that the table has columns for."""
+        table = self._tables[which]
+        known = {column: value for column, value in values.items() if column in table.columns}
+        self._connection.execute(table.insert().values(**known))

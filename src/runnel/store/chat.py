@@ -53,6 +53,10 @@ class ChatStore:
                 raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
             session = await _session(connection, ask)
             if session.leaf_id is not None:
+                # The same question may have come in while this one waited for the session.
+                joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
+                if joined:
+                    return Joined(joined)
                 running = await shown.live_in_session(connection, session.id)
                 if running is not None:
                     raise _busy(running)

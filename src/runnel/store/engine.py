@@ -40,7 +40,7 @@ class Database:
         self.url = make_url(url)
         if self.file is not None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self.engine = (
             self._sqlite_engine(pool_size) if self.is_sqlite else self._postgres_engine(pool_size)
         )
@@ -57,27 +57,29 @@ class Database:
             self.url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=self._timeout_seconds,
-            connect_args={"timeout": self._timeout_seconds},
+            pool_timeout=self.timeout_seconds,
+            connect_args={"timeout": self.timeout_seconds},
         )
         event.listen(engine.sync_engine, "connect", _configure_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
 
     def _postgres_engine(self, pool_size: int) -> AsyncEngine:
-        return create_async_engine(
+        engine = create_async_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=self._timeout_seconds,
+            pool_timeout=self.timeout_seconds,
             # What was broken while nobody used it is made anew, and nobody notices.
             pool_pre_ping=True,
             async_creator=postgres.connector(
                 self.url,
-                timeout_seconds=self._timeout_seconds,
-                command_seconds=self._timeout_seconds,
+                timeout_seconds=self.timeout_seconds,
+                command_seconds=self.timeout_seconds,
             ),
         )
+        event.listen(engine.sync_engine, "before_cursor_execute", postgres.without_nul, retval=True)
+        return engine
 
     @property
     def is_sqlite(self) -> bool:
@@ -88,6 +90,14 @@ class Database:
         """SQLite's file; None for what is not in one."""
         name = self.url.database
         return Path(name) if self.is_sqlite and name and name != ":memory:" else None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages: no password is in it."""
+        if self.is_sqlite:
+            return str(self.url.database)
+        host = self.url.host or self.url.query.get("host") or "the local socket"
+        return f"{self.url.database} on {host}{f':{self.url.port}' if self.url.port else ''}"
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -121,7 +131,7 @@ class Database:
             self.url,
             poolclass=NullPool,
             async_creator=postgres.connector(
-                self.url, timeout_seconds=self._timeout_seconds, command_seconds=None
+                self.url, timeout_seconds=self.timeout_seconds, command_seconds=None
             ),
         )
         try:

@@ -126,12 +126,15 @@ async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoi
         await connection.execute(
             insert(CheckpointRow).from_select(
                 ["generation_id", "epoch", "last_offset", "text"],
+                # Locked: of one that ends meanwhile no checkpoint is left.
                 select(
                     GenerationRow.id,
                     GenerationRow.epoch,
                     literal(new.position.offset),
                     literal(new.text),
-                ).where(
+                )
+                .with_for_update(read=True)
+                .where(
                     GenerationRow.id == new.generation_id,
                     GenerationRow.fence == new.fence,
                     GenerationRow.epoch == new.position.epoch,

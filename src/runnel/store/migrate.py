@@ -1,5 +1,7 @@
 """Brings a database to the newest schema, by the migrations in alembic/."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,25 +12,31 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.errors import StartupError
 from runnel.store.engine import Database
-from runnel.store.lock import MIGRATION
 
 _log = structlog.stdlib.get_logger()
+#: The number of the advisory lock: "runnel", and the second thing that is locked by one.
+_MIGRATION: Final = 0x72756E6E656C01
 _INSTALLED: Final = Path(__file__).parent / "migrations"
 _IN_REPOSITORY: Final = Path(__file__).parents[3] / "alembic"
 
 
 async def migrate(database: Database) -> None:
-    """Applies what is missing; does nothing to a database that is up to date.
+    """Applies what is missing; does nothing to a database that is up to date."""
+    async with changing(database) as connection:
+        await connection.run_sync(_upgrade)
 
-    Of several that do so at once, the others wait for the first.
-    """
+
+@asynccontextmanager
+async def changing(database: Database) -> AsyncGenerator[AsyncConnection]:
+    """A transaction that may change the schema: of several at once, the others wait for one."""
     async with database.change() as connection:
         if not database.is_sqlite:  # which lets one write at a time anyway
-            await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION)))
-        await connection.run_sync(_upgrade)
+            await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION)))
+        yield connection
 
 
 def _upgrade(connection: Connection) -> None:

@@ -22,10 +22,17 @@ class CannotConnectError(Exception):
     """Postgres cannot be reached, or lets nobody in. Its text says why, without any password."""
 
 
-def connector(url: URL, *, timeout_seconds: float, command_seconds: float | None) -> _Connect:
+#: What the driver raises of itself while Postgres is away.
+ERRORS: Final = (CannotConnectError, OSError, PostgresError, InterfaceError)
+
+
+def connector(
+    url: URL, *, timeout_seconds: float, command_seconds: float | None, **settings: str
+) -> _Connect:
     """Makes connections as libpq's addresses name them, `sslmode` and all.
 
-    A statement that takes longer than `command_seconds` is given up: TimeoutError.
+    A statement that takes longer than `command_seconds` is given up: TimeoutError. `settings` are
+    Postgres' own, for the connection.
     """
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
@@ -35,7 +42,7 @@ def connector(url: URL, *, timeout_seconds: float, command_seconds: float | None
                 dsn,
                 timeout=timeout_seconds,
                 command_timeout=command_seconds,
-                server_settings={"application_name": "runnel"},
+                server_settings={"application_name": "runnel", **settings},
             )
         except TimeoutError:
             raise CannotConnectError("it does not answer in time") from None
@@ -52,3 +59,28 @@ def is_away(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     return state is not None and state.startswith(_AWAY)
+
+
+def without_nul(
+    _connection: object,
+    _cursor: object,
+    statement: str,
+    parameters: Any,  # a tuple, or a list of tuples
+    _context: object,
+    many: bool,  # noqa: FBT001 - SQLAlchemy's signature
+) -> tuple[str, Any]:
+    """Before a statement is executed: what no text in Postgres can hold is U+FFFD.
+
+    So an id or a name with a NUL in it, which anybody may send, is found nowhere, as in SQLite.
+    """
+    if many:
+        return statement, [_kept(each) for each in parameters]
+    return statement, _kept(parameters)
+
+
+def _kept(parameters: Any) -> Any:
+    if any(isinstance(each, str) and "\0" in each for each in parameters):
+        return tuple(
+            each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in parameters
+        )
+    return parameters

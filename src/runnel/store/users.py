@@ -52,8 +52,11 @@ async def has_admin(connection: AsyncConnection) -> bool:
 
 
 async def enabled(connection: AsyncConnection, user_id: str) -> bool:
+    """Whether the account is there and enabled; in what writes, it stays so till the end."""
     found = await connection.scalar(
-        select(UserRow.id).where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
+        select(UserRow.id)
+        .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
+        .with_for_update(read=True)
     )
     return found is not None
 
