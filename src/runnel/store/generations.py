@@ -13,7 +13,7 @@ from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
 from runnel.store.ids import now
 from runnel.store.shown import LIVE_STATES, checkpointed
-from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow
+from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 #: How long a client's key joins what was asked with it; afterwards it is free again.
 KEY_LIFE: Final = timedelta(hours=24)
@@ -193,6 +193,16 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
     )
     await connection.execute(
         delete(CheckpointRow).where(CheckpointRow.generation_id == generation_id)
+    )
+    await connection.execute(
+        update(SessionRow)
+        .where(
+            SessionRow.id
+            == select(GenerationRow.session_id)
+            .where(GenerationRow.id == generation_id)
+            .scalar_subquery()
+        )
+        .values(last_activity=now())
     )
     return True
 
