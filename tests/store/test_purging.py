@@ -116,6 +116,8 @@ async def hang_on(chat: Chat, generation: Generation) -> None:
                     session_id=generation.session_id,
                     message_id=message_id,
                     owner=owner,
+                    begins=0,
+                    ends=6,
                     words="canary",
                 )
             )

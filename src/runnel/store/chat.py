@@ -13,7 +13,7 @@ from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, S
 from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import generations, sessions, shown, users
+from runnel.store import generations, search, sessions, shown, users
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
@@ -44,6 +44,7 @@ class ChatStore:
             ) from None
 
     async def _begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
+        words = await search.prepared([] if ask.stateless else search.texts(ask.turns))
         async with self._database.write() as connection:
             joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
             if joined:
@@ -65,6 +66,13 @@ class ChatStore:
             time = now()
             ids = await sessions.add_messages(
                 connection, session, stands.parent, stands.grows, time
+            )
+            await search.add_turns(
+                connection,
+                ask.user_id,
+                session.id,
+                dict(zip(ids, stands.grows, strict=True)),
+                words,
             )
             generation = _queued(
                 ask.user_id,
@@ -97,8 +105,10 @@ class ChatStore:
             await generations.checkpoint(connection, checkpoints)
 
     async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
+        words = await search.prepared([ending.text])
         async with self._database.write() as connection:
-            await generations.end(connection, generation_id, fence, ending)
+            if await generations.end(connection, generation_id, fence, ending):
+                await search.add_answer(connection, generation_id, words[ending.text])
             return await shown.get(connection, generation_id)
 
     async def interrupt_left_running(
@@ -107,7 +117,12 @@ class ChatStore:
         async with self._database.write() as connection:
             ids = await generations.interrupt_all_live(connection, priced)
             found = [await shown.get(connection, generation_id) for generation_id in ids]
-        return [generation for generation in found if generation is not None]
+            ended = [generation for generation in found if generation is not None]
+            for generation in ended:
+                # Nobody else is there yet who could wait for this.
+                words = await search.prepared([generation.text])
+                await search.add_answer(connection, generation.id, words[generation.text])
+        return ended
 
     async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
         async with self._database.write() as connection:

@@ -289,11 +289,12 @@ class MessageAttachmentRow(Base):
 
 
 class SearchDocumentRow(Base):
-    """What is found of a title, or of a stretch of a message: its words, folded and in order.
+    """What is found of a title, or of a passage of a message: its words, folded and in order.
 
-    Without `message_id` it is the session's title. `owner` is the user's id without its dashes,
-    one word. SQLite finds words by the table `search_index` (FTS5) that triggers keep beside this
-    one; in Postgres `words` is a tsvector, which has the owner as a word too, under a GIN index.
+    Without `message_id` it is the session's title. The words are those of the text's characters
+    from `begins` to `ends`. `owner` is the user's id without its dashes, one word. SQLite finds
+    words by the table `search_index` (FTS5) that triggers keep beside this one; in Postgres
+    `words` is a tsvector, which has the owner as a word too, under a GIN index.
     """
 
     __tablename__ = "search_documents"
@@ -305,6 +306,8 @@ class SearchDocumentRow(Base):
         ForeignKey("messages.id", ondelete="CASCADE"), index=True
     )
     owner: Mapped[str] = mapped_column(String(32))
+    begins: Mapped[int]
+    ends: Mapped[int]
     words: Mapped[str] = mapped_column(Text().with_variant(TSVECTOR, "postgresql"))
 
 
