@@ -24,12 +24,14 @@ from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
+from runnel.chat.sessions.cleaning import CleanUp
 from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
 from runnel.configs import (
     attachment_rules,
     bounds_of,
     catalog_config,
+    clean_up_rules,
     reveal,
     rules_of,
     secrets_of,
@@ -51,6 +53,7 @@ from runnel.store.accounts import SqlAccountStore
 from runnel.store.attachments import SqlAttachments
 from runnel.store.channels import SqlChannels
 from runnel.store.chat import ChatStore
+from runnel.store.cleaning import SqlCleaning
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 from runnel.store.lock import ServerLock, server_lock
@@ -136,9 +139,10 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             max_characters=settings.attachment_max_characters,
         )
         stack.callback(pdfs.close)
+        files = Folder(settings.data_dir / "attachments")
         attachments = Attachments(
             SqlAttachments(database),
-            Folder(settings.data_dir / "attachments"),
+            files,
             Kinds(
                 pdfs,
                 max_pixels=settings.attachment_max_pixels,
@@ -162,8 +166,18 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             observer=observers,
         )
         sessions = SqlSessions(database, idle_seconds=settings.session_idle_seconds, clock=now)
-        purging = Purging(SqlPurging(database), running, log, telemetry.texts, bus, clock=now)
+        purging = Purging(
+            SqlPurging(database), running, log, bus, files=files, texts=telemetry.texts, clock=now
+        )
         stack.push_async_callback(purging.close)
+        clean_up = CleanUp(
+            SqlCleaning(database),
+            purging,
+            attachments,
+            clean_up_rules(settings),
+            every_seconds=settings.clean_up_seconds,
+            clock=now,
+        )
         watch = Watch(
             who.store,
             check_seconds=settings.revocation_check_seconds,
@@ -206,6 +220,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 catalog.watch(),
                 channels.watch(),
                 sockets.watch(),
+                clean_up.watch(),
             )
         )
         # Last in, first out: whatever still runs is ended while everything else is there.

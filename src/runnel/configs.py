@@ -1,5 +1,6 @@
 """The settings as each part takes them: none of them knows the settings themselves."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -9,6 +10,7 @@ from runnel.chat.attachments.service import AttachmentRules
 from runnel.chat.attempt import Bounds
 from runnel.chat.retrying import Retries
 from runnel.chat.service import AskRules
+from runnel.chat.sessions.cleaning import CleanUpRules
 from runnel.edge.sockets import SocketBounds
 from runnel.errors import StartupError
 from runnel.models import file
@@ -83,6 +85,18 @@ def attachment_rules(settings: Settings) -> AttachmentRules:
     return AttachmentRules(
         max_bytes=settings.attachment_max_bytes,
         max_bytes_of_user=settings.attachments_bytes_per_user,
+    )
+
+
+def clean_up_rules(settings: Settings) -> CleanUpRules:
+    def after(days: float) -> timedelta | None:
+        return timedelta(days=days) if days else None
+
+    return CleanUpRules(
+        close_after=after(settings.session_close_days),
+        purge_after=after(settings.session_purge_days),
+        hidden_after=after(settings.hidden_session_days),
+        unused_after=timedelta(hours=settings.attachment_unused_hours),
     )
 
 

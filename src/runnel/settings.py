@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from runnel.errors import StartupError
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Days = Annotated[float, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1)]
 MIN_SECRET_BYTES = 32
 _TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -159,9 +160,13 @@ class ModelSettings(BaseSettings):
 
 
 class SessionSettings(BaseSettings):
-    """How long sessions are what they are."""
+    """How long sessions are what they are. No days: for ever."""
 
     session_idle_seconds: Seconds = 1800
+    session_close_days: Days = 0
+    session_purge_days: Days = 30
+    hidden_session_days: Days = 30
+    clean_up_seconds: Seconds = 60
 
 
 class LimitSettings(BaseSettings):

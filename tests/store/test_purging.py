@@ -1,11 +1,9 @@
 """What a purge leaves of a session: nothing but its usage. What it leaves of others: everything."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -38,9 +36,8 @@ USED: Final = Usage(7, 3, "provider", cost=0.5)
 
 
 @pytest.fixture
-async def chat(migrated: Path, tmp_path: Path) -> AsyncIterator[Chat]:
-    shutil.copy(migrated, tmp_path / "store.db")
-    async with Chat(tmp_path / "store.db") as chat:
+async def chat(database_url: str) -> AsyncIterator[Chat]:
+    async with Chat(database_url) as chat:
         yield chat
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, null, or_, select, true, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.sessions.purging import Deleted, Marked
-from runnel.store import generations, usage
+from runnel.store import attachments, generations, usage
 from runnel.store.engine import Database
 from runnel.store.shown import LIVE_STATES
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow, UserRow
@@ -57,6 +57,14 @@ class SqlPurging:
             generation_ids = gone.all()
             await connection.execute(delete(MessageRow).where(MessageRow.id.in_(ids)))
             return Deleted(len(ids), generation_ids)
+
+    async def attachments(self, session_id: str) -> Sequence[str]:
+        async with self._database.read() as connection:
+            return await attachments.ids_of_sessions(connection, [session_id])
+
+    async def attachments_of_user(self, user_id: str) -> Sequence[str]:
+        async with self._database.read() as connection:
+            return await attachments.ids_of_user(connection, user_id)
 
     async def delete_session(self, session_id: str) -> None:
         async with self._database.write() as connection:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from runnel.chat.attachments.ports import AttachmentFiles
 from runnel.chat.notices import Bus, Gone
 from runnel.chat.ports import StreamLog
 from runnel.chat.running import END_WAIT_SECONDS, Running
@@ -64,6 +65,14 @@ class PurgeStore(Protocol):
         """
         ...
 
+    async def attachments(self, session_id: str) -> Sequence[str]:
+        """The ids of a session's attachments."""
+        ...
+
+    async def attachments_of_user(self, user_id: str) -> Sequence[str]:
+        """The same of all that a user has."""
+        ...
+
     async def delete_session(self, session_id: str) -> None:
         """Deletes the row of a marked session, and what is left of it."""
         ...
@@ -88,14 +97,16 @@ class Purging:
         store: PurgeStore,
         running: Running,
         log: StreamLog,
-        texts: Texts,
         bus: Bus,
         *,
+        files: AttachmentFiles,
+        texts: Texts,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._running = running
         self._log = log
+        self._files = files
         self._texts = texts
         self._bus = bus
         self._clock = clock
@@ -115,8 +126,8 @@ class Purging:
         """Deletes all that is of a user, who can ask nothing meanwhile; `remove` the account itself.
 
         If it breaks off before that, the account is there, and it can be called again. Raises
-        RunnelError `store_unavailable`, also where the disk would not let go of texts, and what
-        `remove` raises.
+        RunnelError `store_unavailable`, also where the disk would not let go of something, and
+        what `remove` raises.
         """
         await self._carried_through(self._purge_user(user_id, remove))
 
@@ -167,38 +178,51 @@ class Purging:
             while marked := await self._store.mark_some(
                 user_id, self._clock(), _SESSIONS_AT_A_TIME
             ):
-                await self._empty_all(marked)
-                for each in marked:
-                    await self._store.delete_session(each.session_id)
+                emptied, fault = await self._empty_all(marked)
+                for session_id in emptied:
+                    await self._store.delete_session(session_id)
+                if fault is not None:
+                    raise fault
+            await self._files.delete(await self._store.attachments_of_user(user_id))
             await remove()
 
     async def _finish(self, marked: Sequence[Marked]) -> None:
-        if not marked:
-            return
-        await self._empty_all(marked)
-        ids = [each.session_id for each in marked]
-        try:
-            await self._texts.forget(ids)
-        except OSError as error:
-            # While the row is there, the clean-up tries again.
-            _log.error("purge.texts_left", session_ids=ids, why=_why(error))
-            return
-        for session_id in ids:
+        emptied, fault = await self._empty_all(marked)
+        if emptied:
+            try:
+                await self._texts.forget(emptied)
+            except OSError as error:
+                # While the rows are there, the clean-up tries again.
+                _log.error("purge.texts_left", session_ids=emptied, why=_why(error))
+                emptied = []
+        for session_id in emptied:
             await self._store.delete_session(session_id)
+        if fault is not None:
+            raise fault
 
-    async def _empty_all(self, marked: Sequence[Marked]) -> None:
+    async def _empty_all(self, marked: Sequence[Marked]) -> tuple[list[str], RunnelError | None]:
+        """Those that are empty now, and what was wrong with the last of the others."""
         busy = {each.session_id for each in marked} - self._busy
         self._busy |= busy
+        emptied: list[str] = []
+        fault: RunnelError | None = None
         try:
             for each in marked:
-                await self._empty(each)
+                try:
+                    await self._empty(each)
+                    emptied.append(each.session_id)
+                except RunnelError as error:
+                    fault = error
         finally:
             self._busy -= busy
+        return emptied, fault
 
     async def _empty(self, marked: Marked) -> None:
         session_id = marked.session_id
         await self._running.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
         self._bus.publish(Gone(marked.user_id, session_id))
+        # Before their rows, by which alone they are found again.
+        await self._files.delete(await self._store.attachments(session_id))
         while True:
             deleted = await self._store.delete_messages(marked, _MESSAGES_AT_A_TIME)
             self._forget_logs(deleted.generation_ids)
