@@ -32,11 +32,15 @@ class Device:
         self.room = 1000
         self.asked: list[Asked] = []
         self.typing: list[Typing] = []
-        self.listener = Listener(name, self._tell, self.typing.append)
+        self.lost = 0
+        self.listener = Listener(name, self._tell, self.typing.append, self._lose)
 
     @property
     def questions(self) -> list[str]:
         return [asked.question for asked in self.asked]
+
+    def _lose(self) -> None:
+        self.lost += 1
 
     def _tell(self, asked: Asked) -> bool:
         if len(self.asked) >= self.room:

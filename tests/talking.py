@@ -59,7 +59,7 @@ class Talker:
         found: list[Json] = []
         cursor: str | None = None
         while True:
-            here = params if cursor is None else params | {"cursor": cursor}
+            here: Json = params if cursor is None else {**params, "cursor": cursor}
             page = self.ok("GET", f"{SESSIONS}/{session}/messages", **here)
             found += page["messages"]
             cursor = page["next_cursor"]
@@ -74,7 +74,7 @@ class Talker:
         found: list[Json] = []
         cursor: str | None = None
         while True:
-            here = params if cursor is None else params | {"cursor": cursor}
+            here: Json = params if cursor is None else {**params, "cursor": cursor}
             page = self.ok("GET", SESSIONS, **here)
             found += page["sessions"]
             cursor = page["next_cursor"]

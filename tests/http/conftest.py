@@ -25,7 +25,7 @@ def house(
     """
     module: Any = cast("Any", request).module  # pytest says nothing of its type
     folder = tmp_path_factory.mktemp("house")
-    backend = getattr(module, "DATABASE", "sqlite")
+    backend: Any = getattr(module, "DATABASE", "sqlite")
     with opened_house(folder, migrated, backend, getattr(module, "SETTINGS", {})) as house:
         yield house
 

@@ -1,5 +1,7 @@
 """The same sessions in the words of chats."""
 
+from typing import Any
+
 from provider import Answer
 from talking import SESSIONS, Talker
 
@@ -21,7 +23,8 @@ def test_a_chat_is_a_session_in_other_words(ada: Talker) -> None:
 
 
 def test_a_chat_needs_no_title(ada: Talker) -> None:
-    for body in (None, {}):
+    nothing: dict[str, Any] = {}
+    for body in (None, nothing):
         response = ada.call("POST", "/api/chats", body)
         assert response.status_code == 201
         assert response.json()["title"] is None

@@ -169,7 +169,7 @@ def test_a_look_costs_no_more_for_many_channels_than_for_as_many_few(
                 await channels.user(
                     stack,
                     stand_in if of_one_user else f"{stand_in}-{place}",
-                    Listener(str(place), lambda _: True, lambda _: None),
+                    Listener(str(place), lambda _: True, lambda _: None, lambda: None),
                 )
                 for place in range(number)
             ]

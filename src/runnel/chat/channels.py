@@ -15,6 +15,7 @@ import structlog
 
 from runnel.chat.entities import SessionRef
 from runnel.chat.notices import Asked, Bus, Gone, Notice, Typing
+from runnel.chat.sessions.refs import unknown_session
 from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
@@ -72,6 +73,10 @@ class ChannelStore(Protocol):
         """The id of the generation that is being made in a user's session."""
         ...
 
+    async def there(self, session_ids: Collection[str]) -> Collection[str]:
+        """Which of some sessions there are; at most 500."""
+        ...
+
     async def recent(self, user_ids: Collection[str], since: datetime) -> Sequence[Recent]:
         """What users asked since then, and whatever is live, oldest first; at most 500 users."""
         ...
@@ -84,12 +89,13 @@ class ChannelStore(Protocol):
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A connection. `tell` says whether it could take a question; what it could not, it is told
-    again.
+    again. `gone`: its session is no more.
     """
 
     connection_id: str
     tell: Callable[[Asked], bool]
     tell_typing: Callable[[Typing], None]
+    gone: Callable[[], None]
 
 
 class Channel:
@@ -133,8 +139,8 @@ class Channel:
         if not self._concerns(notice.session_id):
             return
         if isinstance(notice, Gone):
-            return
-        if isinstance(notice, Typing):
+            self.lose()
+        elif isinstance(notice, Typing):
             if notice.origin != self._listener.connection_id:
                 self._listener.tell_typing(notice)
         elif self._early is not None:
@@ -143,6 +149,11 @@ class Channel:
             for asked in self._with_untold(notice):
                 # What waits is not overtaken.
                 self._hear_of(asked, can_take=not self._waiting)
+
+    def lose(self) -> None:
+        """A session is gone: whoever is in it is nowhere any more."""
+        if self.session_id is not None:
+            self._listener.gone()
 
     def catch_up(self, looked_for: set[str], found: Iterable[Asked]) -> None:
         """A look has found these of its user, in their order, and nothing of the others."""
@@ -228,14 +239,16 @@ class Channels:
             await admit_new()
             state = await self._store.open_session(user_id, ref, client)
         if state is None:
-            raise RunnelError(Code.NOT_FOUND, "There is no such session.")
+            raise unknown_session()
         channel = Channel(user_id, state.session_id, listener)
         live = await self._join(stack, channel)
         here = [each.generation_id for each in live if each.session_id == state.session_id]
         channel.begin(await self._store.asked(here) if here else ())
         # Once more: from now on what is begun is told, and so nothing falls between.
         now = await self._store.find_session(user_id, SessionRef(id=state.session_id))
-        return channel, now or state
+        if now is None:  # purged meanwhile
+            raise unknown_session()
+        return channel, now
 
     async def user(self, stack: ExitStack, user_id: str, listener: Listener) -> Channel:
         """Joins a user's channel until the stack is closed; what is running is told at once."""
@@ -286,7 +299,21 @@ class Channels:
             live = {each.generation_id for each in recent if each.live}
             for channel in here:
                 channel.forget(since, live)
+        await self._look_for_sessions()
         self._looked = begun
+
+    async def _look_for_sessions(self) -> None:
+        by_session = defaultdict[str, list[Channel]](list)
+        for here in self._channels.values():
+            for channel in here:
+                if channel.session_id is not None:
+                    by_session[channel.session_id].append(channel)
+        ids = list(by_session)
+        for begin in range(0, len(ids), _ROWS_A_LOOK):
+            some = ids[begin : begin + _ROWS_A_LOOK]
+            for gone in {*some} - {*await self._store.there(some)}:
+                for channel in by_session[gone]:
+                    channel.lose()
 
     async def _join(self, stack: ExitStack, channel: Channel) -> Sequence[Recent]:
         """From now on it hears. What had ended before is not news; what is live is returned."""

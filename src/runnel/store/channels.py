@@ -43,6 +43,15 @@ class SqlChannels:
             found = await sessions.find(connection, user_id, SessionRef(id=session_id))
             return found and await live_in_session(connection, found.id)
 
+    async def there(self, session_ids: Collection[str]) -> Collection[str]:
+        async with self._database.read() as connection:
+            found = await connection.scalars(
+                select(SessionRow.id).where(
+                    SessionRow.id.in_(session_ids), SessionRow.hidden.is_(False)
+                )
+            )
+            return found.all()
+
     async def recent(self, user_ids: Collection[str], since: datetime) -> Sequence[Recent]:
         async with self._database.read() as connection:
             # Two questions, for each has an index of its own.

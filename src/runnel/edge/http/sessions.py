@@ -91,11 +91,24 @@ async def change_session(
 @router.delete(
     "/{session_id}",
     response_class=Response,
-    responses=shaped(SessionShape),
+    responses=shaped(SessionShape) | {204: {"description": "It is gone, with all that was in it"}},
 )
-async def close_session(parts: AppParts, caller: Caller, session_id: str) -> Response:
-    """Aborts what runs, keeping its text, and closes: it takes no more questions."""
+async def close_session(
+    parts: AppParts,
+    caller: Caller,
+    session_id: str,
+    *,
+    purge: Annotated[bool, Query(description="Takes it away for good.")] = False,
+) -> Response:
+    """Aborts what runs, keeping its text, and closes: it takes no more questions.
+
+    With `purge` it is gone at once, with everything that was in it, and its name is free.
+    """
     ref = named(session_id, caller)
+    if purge:
+        session = await parts.sessions.get(caller.user_id, ref)
+        await parts.purging.purge_session(caller.user_id, session.id)
+        return Response(status_code=204)
     return JsonResponse(session_shape(await parts.sessions.close(caller.user_id, ref)))
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from runnel.accounts.entities import Identity
 from runnel.chat.channels import Channel, Listener, SessionState
-from runnel.chat.entities import Ask, Generation
+from runnel.chat.entities import Ask, Generation, SessionRef
 from runnel.chat.notices import Asked, Typing
 from runnel.chat.text import clean
 from runnel.edge.asking import AskBody
@@ -68,7 +68,7 @@ class Connection:
         Raises RunnelError `not_found`, `rate_limited`, `store_unavailable`.
         """
         channels, user_id = self._parts.channels, self._identity.user_id
-        listener = Listener(self.id, self._hear, self._hear_typing)
+        listener = Listener(self.id, self._hear, self._hear_typing, self._gone)
         state = None
         if self._place.session is not None:
             self._channel, state = await channels.session(
@@ -166,7 +166,8 @@ class Connection:
         ask = replace(
             ask,
             text=clean(ask.text),  # all are told the same
-            session=self._place.session or ask.session,
+            # By its id: once it is purged, its name is free for another.
+            session=SessionRef(id=self._session_id()) if self._place.session else ask.session,
             needs_reader=alone,
             origin=self.id,
             whole=None if body.streams is None else not body.streams,
@@ -256,6 +257,9 @@ class Connection:
             return False
         self._deliveries.add(self._delivery(Answer(asked, own=False, whole=asked.whole)))
         return True
+
+    def _gone(self) -> None:
+        self._wire.end(CloseCode.UNKNOWN, "The session is gone.")
 
     def _hear_typing(self, typing: Typing) -> None:
         self._deliveries.post(typing.origin, self._dialect.typing(typing))
