@@ -19,6 +19,7 @@ from runnel.chat.service import AskRules, ChatService
 from runnel.chat.terms import Terms
 from runnel.control.memory import MemoryBus
 from runnel.events import Event, Terminal, Usage
+from runnel.files.folder import Folder
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
@@ -157,6 +158,7 @@ class Chat:
             owner="this-instance",
             catalog=TheseModels([self.model, *self.others], restarts=self.restarts),
             store=self.store,
+            files=Folder(Path("attachments")),
             log=self.log,
             running=self.running,
             followers=self.followers,
@@ -164,6 +166,7 @@ class Chat:
             rules=AskRules(
                 max_message_length=100,
                 abort_wait_seconds=10,
+                max_attachments=10,
             ),
             bounds=bounds,
             observer=self.observed,

@@ -157,6 +157,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             owner=new_id(),
             catalog=catalog,
             store=store,
+            files=files,
             log=log,
             running=running,
             followers=followers,

@@ -78,6 +78,7 @@ def rules_of(settings: Settings) -> AskRules:
     return AskRules(
         max_message_length=settings.max_message_length,
         abort_wait_seconds=settings.abort_wait_seconds,
+        max_attachments=settings.attachments_per_message,
     )
 
 

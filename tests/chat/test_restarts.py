@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from answers import TERMS, Chat, read_end, read_to_end
-from runnel.chat.entities import Status
+from runnel.chat.entities import Fitted, Status
 from runnel.chat.ports import Epoch
 from runnel.chat.terms import Price
 from runnel.errors import Code, RunnelError
@@ -131,11 +131,11 @@ async def test_a_restart_waits_for_a_database_that_is_away_for_a_moment(chat: Ch
     await read_a_token(reader)
     begin_epoch, away = chat.store.begin_epoch, [True]
 
-    async def begin_later(generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
+    async def begin_later(generation_id: str, fence: int, prompt: Fitted) -> Epoch:
         if away:
             away.pop()
             raise RunnelError(Code.STORE_UNAVAILABLE, "away")
-        return await begin_epoch(generation_id, fence, prompt_tokens)
+        return await begin_epoch(generation_id, fence, prompt)
 
     chat.store.begin_epoch = begin_later
     chat.model.told.put_nowait(RunnelError(Code.UPSTREAM_INCOMPLETE, "hung up"))

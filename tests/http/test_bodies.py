@@ -40,7 +40,6 @@ UNKNOWN: Final[list[tuple[dict[str, Any], str, str]]] = [
     ({"params": {"api_key": "x"}}, "params.api_key", "config/models.json"),
     ({"params": {"n": 2}}, "params.n", "is not a field"),
     ({"params": {"params": {}}}, "params.params", "is not a field"),
-    ({"attachments": []}, "attachments", "not supported"),
     ({"Message": "hi"}, "Message", "is not a field"),
     ({"": 1}, "", "is not a field"),
     ({"a.b": 1}, "a.b", "is not a field"),

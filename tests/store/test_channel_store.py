@@ -11,7 +11,7 @@ import pytest
 from answers import Chat
 from runnel.accounts.passwords import random_password
 from runnel.chat.channels import Recent, RunningAnswer, SessionState
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, SessionRef, Status
+from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, SessionRef, Status
 from runnel.chat.notices import Asked
 from runnel.chat.ports import Checkpoint
 from runnel.errors import Code, RunnelError
@@ -114,7 +114,7 @@ async def test_what_runs_in_a_session_stands_where_it_was_last_stored(stored: St
     assert await stands() == RunningAnswer(*ids, None)
     store = stored.chat.store
     for epoch in (1, 2):
-        assert (await store.begin_epoch(generation.id, 1, 0)).number == epoch
+        assert (await store.begin_epoch(generation.id, 1, Fitted(0))).number == epoch
         assert await stands() == RunningAnswer(*ids, None)
         for offset in (3, 11):
             position = Position(epoch, offset)

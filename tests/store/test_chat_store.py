@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from answers import Chat, unpriced
-from runnel.chat.entities import Ask, Ending, SessionRef, Status, Turn
+from runnel.chat.entities import Ask, Ending, Fitted, SessionRef, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, Epoch, StaleFence
 from runnel.errors import Code, RunnelError
 from runnel.events import Position, Usage
@@ -141,7 +141,7 @@ async def test_the_first_end_holds(chat: Chat) -> None:
 async def test_an_older_fence_ends_checkpoints_and_begins_nothing(chat: Chat) -> None:
     begun = await ask(chat)
     generation = begun.generation
-    await chat.store.begin_epoch(generation.id, 1, 5)
+    await chat.store.begin_epoch(generation.id, 1, Fitted(5))
     async with chat.database.write() as connection:
         await connection.exec_driver_sql("UPDATE generations SET fence = 2")
     await chat.store.checkpoint([Checkpoint(generation.id, 1, Position(1, 3), "late")])
@@ -149,16 +149,20 @@ async def test_an_older_fence_ends_checkpoints_and_begins_nothing(chat: Chat) ->
     assert late is not None
     assert (late.status, late.text, late.position) == (Status.RUNNING, "", None)
     with pytest.raises(StaleFence):
-        await chat.store.begin_epoch(generation.id, 1, 5)
+        await chat.store.begin_epoch(generation.id, 1, Fitted(5))
 
 
 async def test_each_epoch_is_higher_and_an_ended_answer_begins_none(chat: Chat) -> None:
     generation = (await ask(chat)).generation
-    assert await chat.store.begin_epoch(generation.id, 1, 5) == Epoch(1, abort_requested=False)
-    assert await chat.store.begin_epoch(generation.id, 1, 5) == Epoch(2, abort_requested=False)
+    assert await chat.store.begin_epoch(generation.id, 1, Fitted(5)) == Epoch(
+        1, abort_requested=False
+    )
+    assert await chat.store.begin_epoch(generation.id, 1, Fitted(5)) == Epoch(
+        2, abort_requested=False
+    )
     await chat.store.finish(generation.id, 1, completed("x"))
     with pytest.raises(StaleFence):
-        await chat.store.begin_epoch(generation.id, 1, 5)
+        await chat.store.begin_epoch(generation.id, 1, Fitted(5))
 
 
 async def test_an_answer_that_never_began_is_interrupted_in_epoch_1(chat: Chat) -> None:

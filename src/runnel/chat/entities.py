@@ -164,7 +164,8 @@ class Ask:
     `history` is what the client gives to begin a session with, before the question; None if it
     goes on with what is stored. `needs_reader`: it is aborted once nobody follows it any more.
     `stateless`: the client keeps the talk, and gives the whole of it; its session is shown to
-    nobody. `turn` is the question where it is more than a user's `text`. `regenerates` is the id of
+    nobody. `turn` is the question where it is more than a user's `text`; `attachments` are the
+    ids of its own: None where an edited question keeps what it had. `regenerates` is the id of
     an answer, or of its question, that is answered once more; `edits` that of a question in whose
     place this one stands: either grows a branch of its own. `client` is told of a session that is
     made. `origin` is the id of the connection that asks, if it is one that hears of questions;
@@ -182,6 +183,7 @@ class Ask:
     needs_reader: bool = False
     stateless: bool = False
     turn: Turn | None = None
+    attachments: Sequence[str] | None = None
     regenerates: str | None = None
     edits: str | None = None
     client: ClientInfo = NOBODY_KNOWN
@@ -218,6 +220,29 @@ class ModelName:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """What of a talk the model was given: so many messages, of which some attachments were cut to
+    what there was room for; and what was left out.
+    """
+
+    messages: int
+    left_out: int
+    attachments_cut: int
+    attachments_left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A prompt as it is written down: about how many tokens it has, and what of the talk it is.
+
+    The tokens stand until the provider has counted. `context` is None where nothing was fitted.
+    """
+
+    tokens: int
+    context: Context | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """The making of one answer, as the store keeps it.
 
@@ -241,6 +266,7 @@ class Generation:
     stream_responses: bool = True
     text: str = ""
     position: Position | None = None
+    context: Context | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     failure: Failure | None = None

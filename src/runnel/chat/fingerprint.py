@@ -20,7 +20,11 @@ def fingerprint(ask: Ask) -> str:
         "params": asdict(ask.params),
     }
     # Only where they are: of a plain question nothing else is told than ever was.
-    grown = {"regenerates": ask.regenerates, "edits": ask.edits}
+    grown = {
+        "regenerates": ask.regenerates,
+        "edits": ask.edits,
+        "attachments": ask.attachments and list(ask.attachments),
+    }
     asked |= {name: value for name, value in grown.items() if value is not None}
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status, Turn
+from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, ModelName, Status, Turn
 from runnel.chat.model_ports import Candidates
 from runnel.chat.sessions.values import SessionSettings
 from runnel.errors import Code
@@ -111,13 +111,15 @@ Choose = Callable[[Found], Candidates]
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What the transaction of an ask wrote: the generation, the branch that it answers, whose last
-    turn is the question, and who was chosen to answer it.
+    turn is the question, and who was chosen to answer it. `beyond`: so many older messages of the
+    branch are not among the turns.
     """
 
     generation: Generation
     turns: Sequence[Turn]
     settings: SessionSettings
     candidates: Candidates
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +210,12 @@ class Store(Protocol):
         """
         ...
 
-    async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
-        """Raises the epoch and sets the state `running`. Raises StaleFence.
-
-        `prompt_tokens` is the estimate that stands until the provider has counted.
-        """
+    async def begin_epoch(self, generation_id: str, fence: int, prompt: Fitted) -> Epoch:
+        """Raises the epoch and sets the state `running`. Raises StaleFence."""
         ...
 
     async def name_model(
-        self, generation_id: str, fence: int, model: ModelName, prompt_tokens: int
+        self, generation_id: str, fence: int, model: ModelName, prompt: Fitted
     ) -> None:
         """Another model than the one that was asked is about to speak."""
         ...

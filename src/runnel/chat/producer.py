@@ -149,8 +149,8 @@ class Producer:
 
     async def _begin_epoch(self, first: Event) -> None:
         generation = self.generation
-        prompt_tokens = self._attempt.prompt.tokens
-        epoch = await self._store.begin_epoch(generation.id, generation.fence, prompt_tokens)
+        prompt = self._attempt.prompt.fitted
+        epoch = await self._store.begin_epoch(generation.id, generation.fence, prompt)
         self._position = await self._log.begin(generation.id, epoch.number, generation.fence, first)
         if epoch.abort_requested:
             self.stop(aborted("user"))
@@ -223,7 +223,7 @@ class Producer:
         generation = self.generation
         try:
             await self._store.name_model(
-                generation.id, generation.fence, _name_of(attempt.model), attempt.prompt.tokens
+                generation.id, generation.fence, _name_of(attempt.model), attempt.prompt.fitted
             )
         except RunnelError:
             _log.warning("generation.model_not_named", generation_id=generation.id)

@@ -3,17 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runnel.chat.entities import Turn
+from runnel.chat.attachments.contents import NOTHING, Contents
+from runnel.chat.attachments.room import Room
+from runnel.chat.entities import Context, Fitted, Turn
 from runnel.chat.sessions.values import SessionSettings
 from runnel.chat.text import estimate_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is given, and about how many tokens that is."""
+    """What the model is given, and about how many tokens that is; `context`: what of the talk it
+    is, where that was fitted.
+    """
 
     turns: Sequence[Turn]
     tokens: int
+    context: Context | None = None
+
+    @property
+    def fitted(self) -> Fitted:
+        return Fitted(self.tokens, self.context)
 
 
 def instructions(system_prompt: str | None, settings: SessionSettings) -> str | None:
@@ -26,18 +35,42 @@ def instructions(system_prompt: str | None, settings: SessionSettings) -> str | 
     return "\n\n".join(said) or None
 
 
-def fit(turns: Sequence[Turn], *, system_prompt: str | None, max_tokens: int) -> Prompt:
+def fit(
+    turns: Sequence[Turn],
+    *,
+    system_prompt: str | None,
+    max_tokens: int,
+    contents: Contents = NOTHING,
+    images: bool = False,
+    beyond: int = 0,
+) -> Prompt:
     """The server's system prompt and the question always; the rest as the budget allows.
 
     System turns of the history go before talk, as they hold for all of it; of both the newest
-    stay. What is kept stands in its order, system turns first.
+    stay, each turn with as much of its attachments as there is room for. `contents` is what is in
+    these, `images` whether the model takes pictures. What is kept stands in its order, system
+    turns first. `beyond`: so many messages of the talk are not even among the turns.
     """
     own = [Turn("system", system_prompt)] if system_prompt else []
     *earlier, question = turns
     left = max_tokens - sum(map(_weight, [*own, question]))
     system, left = _newest([turn for turn in earlier if turn.role == "system"], left)
-    talk, left = _newest([turn for turn in earlier if turn.role != "system"], left)
-    return Prompt([*own, *system, *talk, question], max_tokens - left)
+    room = Room(left, contents, images=images)
+    talk = [room.enclose(question)]
+    for turn in reversed([turn for turn in earlier if turn.role != "system"]):
+        weight = _weight(turn)
+        if weight > room.left:
+            break
+        room.left -= weight
+        talk.append(room.enclose(turn))
+    given = len(system) + len(talk)
+    context = Context(
+        messages=given,
+        left_out=len(turns) - given + beyond,
+        attachments_cut=room.cut,
+        attachments_left_out=sum(len(turn.attachments) for turn in turns) - room.given,
+    )
+    return Prompt([*own, *system, *reversed(talk)], max_tokens - room.left, context)
 
 
 def whole(turns: Sequence[Turn], *, system_prompt: str | None) -> Prompt:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final
 
+from runnel.chat.attachments.contents import Contents, contents_of
+from runnel.chat.attachments.ports import AttachmentFiles
 from runnel.chat.attempt import Bounds, Question
 from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
 from runnel.chat.fingerprint import fingerprint
@@ -19,7 +21,7 @@ from runnel.chat.prompt import Prompt, fit, instructions, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running
 from runnel.chat.sessions.values import AS_USUAL
 from runnel.chat.terms import Terms
-from runnel.chat.text import clean
+from runnel.chat.text import BYTES_PER_TOKEN, clean
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
 
@@ -30,11 +32,12 @@ _ID: Final = re.compile(r"[0-9a-f-]{36}")
 class AskRules:
     """What holds for every question. `max_message_length` counts characters.
 
-    An abort is awaited `abort_wait_seconds`.
+    An abort is awaited `abort_wait_seconds`. A question has at most `max_attachments`.
     """
 
     max_message_length: int
     abort_wait_seconds: float
+    max_attachments: int
 
 
 class ChatService:
@@ -46,6 +49,7 @@ class ChatService:
         owner: str,
         catalog: Catalog,
         store: Store,
+        files: AttachmentFiles,
         log: StreamLog,
         running: Running,
         followers: Followers,
@@ -57,6 +61,7 @@ class ChatService:
         self._owner = owner
         self._catalog = catalog
         self._store = store
+        self._files = files
         self._log = log
         self._running = running
         self._followers = followers
@@ -226,6 +231,7 @@ class ChatService:
             )
         history = ask.history and [_cleaned(turn) for turn in ask.history]
         ask = replace(ask, text=question.text, turn=ask.turn and question, history=history)
+        ask = replace(ask, attachments=_named(ask, self._rules.max_attachments))
         if ask.key is not None:
             ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask), ask.session))
         return ask
@@ -233,6 +239,17 @@ class ChatService:
     def _choose(self, ask: Ask, found: Found) -> Candidates:
         candidates = self._catalog.candidates(ask.model or found.settings.model_preference)
         return able(candidates, ask, images=found.images)
+
+    async def _contents(self, turns: Sequence[Turn], candidates: Candidates) -> Contents:
+        """What may be needed of the attachments, whoever of the candidates answers."""
+        terms = [model.terms for model in candidates.models]
+        most_tokens = max(each.context_tokens for each in terms)
+        return await contents_of(
+            self._files,
+            turns,
+            most_characters=most_tokens * BYTES_PER_TOKEN,
+            images=any("images" in each.takes for each in terms),
+        )
 
     async def _begin(self, ask: Ask) -> Generation:
         self._running.refuse_leaving(ask.user_id)
@@ -242,6 +259,8 @@ class ChatService:
                 self._running.keep(begun.generation.id)
             return begun.generation
         question = begun.turns[-1].text
+        candidates = begun.candidates
+        contents = await self._contents(begun.turns, candidates)
         if not ask.stateless:
             self._bus.publish(Asked.of(begun.generation, ask, question))
 
@@ -250,9 +269,15 @@ class ChatService:
             own = instructions(terms.system_prompt, begun.settings)
             if ask.stateless:
                 return whole(begun.turns, system_prompt=own)
-            return fit(begun.turns, system_prompt=own, max_tokens=terms.context_tokens)
+            return fit(
+                begun.turns,
+                system_prompt=own,
+                max_tokens=terms.context_tokens,
+                contents=contents,
+                images="images" in terms.takes,
+                beyond=begun.beyond,
+            )
 
-        candidates = begun.candidates
         producer = Producer(
             begun.generation,
             Question(question, candidates.models, prompt, ask.params, candidates.restarts),
@@ -263,6 +288,26 @@ class ChatService:
         )
         self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
+
+
+def _named(ask: Ask, most: int) -> Sequence[str] | None:
+    """The ids of a question's attachments; None where none are named, but of an edited question,
+    which keeps what it had then. Raises RunnelError `invalid_request`, `not_found`.
+    """
+    ids = ask.attachments
+    if not ids:
+        return ids if ask.edits else None
+    if len(ids) > most:
+        raise _unfit_attachments(f"A question has at most {most} attachments.")
+    if len(set(ids)) < len(ids):
+        raise _unfit_attachments("An attachment is named twice.")
+    if not all(map(_fit, ids)):
+        raise RunnelError(Code.NOT_FOUND, "There is no such attachment.", field="attachments")
+    return tuple(ids)
+
+
+def _unfit_attachments(message: str) -> RunnelError:
+    return RunnelError(Code.INVALID_REQUEST, message, field="attachments")
 
 
 def able(candidates: Candidates, ask: Ask, *, images: bool = False) -> Candidates:
@@ -280,19 +325,21 @@ def able(candidates: Candidates, ask: Ask, *, images: bool = False) -> Candidate
     able_ones = [model for model in candidates.models if asked <= model.terms.takes]
     first = candidates.models[0]
     if candidates.absent is None and first not in able_ones:
-        raise _not_taken(first, sorted(asked - first.terms.takes))
+        where = "attachments" if images else "messages"
+        raise _not_taken(first, sorted(asked - first.terms.takes), where)
     if not able_ones:
         assert candidates.absent is not None
         raise candidates.absent
     return replace(candidates, models=able_ones)
 
 
-def _not_taken(model: Model, refused: Sequence[str]) -> RunnelError:
-    names = " and ".join(f"`{name}`" for name in refused)
+def _not_taken(model: Model, refused: Sequence[str], where: str) -> RunnelError:
+    """`where` is the field that has pictures, if any has."""
+    names = " and ".join(name if name == "images" else f"`{name}`" for name in refused)
     return RunnelError(
         Code.INVALID_REQUEST,
         f"{model.alias} ({model.provider}) does not take {names}.",
-        field="messages" if refused == ["images"] else f"params.{refused[0]}",
+        field=where if refused == ["images"] else f"params.{refused[0]}",
     )
 
 

@@ -13,6 +13,7 @@ _UNCLEAN: Final = re.compile("[\r\0\ud800-\udfff]")
 #: Readers in the field strip a line before they compare it, so white space around it counts too,
 #: and for JavaScript's trim the byte order mark is white space.
 _FORGED_END: Final = re.compile(r"^(?:[^\S\n]|\ufeff)*(\[DONE\])(?:[^\S\n]|\ufeff)*$", re.MULTILINE)
+BYTES_PER_TOKEN: Final = 4
 _HALF: Final = len("[DO")
 
 
@@ -69,4 +70,4 @@ def split_forged_ends(text: str) -> list[str]:
 
 def estimate_tokens(text: str) -> int:
     """About how many tokens a text is: four bytes of UTF-8 each. Needs no tokenizer's tables."""
-    return (len(text.encode("utf-8", "replace")) + 3) // 4
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)

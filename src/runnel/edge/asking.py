@@ -34,6 +34,12 @@ class MessageBody(BaseModel):
     content: str
 
 
+#: The setting ATTACHMENTS_PER_MESSAGE is at most so large.
+AttachmentIds = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=100, fail_fast=True)
+]
+
+
 class DeliveryBody(BaseModel):
     """Who is to answer and how, and how the answer is delivered."""
 
@@ -107,6 +113,7 @@ class AskBody(DeliveryBody):
         | None
     ) = None
     session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    attachments: AttachmentIds | None = None
 
     @field_validator("messages")
     @classmethod
@@ -138,6 +145,7 @@ class AskBody(DeliveryBody):
             text=question or "",
             session=session_ref(self.session_id, caller.username),
             history=history,
+            attachments=self.attachments,
         )
         return self.delivered(ask, idempotency_key)
 
@@ -153,14 +161,21 @@ class RegenerateBody(DeliveryBody):
 
 
 class EditBody(DeliveryBody):
-    """A question in the place of another, whose branch stays."""
+    """A question in the place of another, whose branch stays. Without `attachments` it has those
+    of the other.
+    """
 
     content: str
+    attachments: AttachmentIds | None = None
 
     def to_ask(
         self, caller: Identity, session: SessionRef, message_id: str, idempotency_key: str | None
     ) -> Ask:
         ask = Ask(
-            user_id=caller.user_id, text=self.content, session=session, edits=id_of(message_id)
+            user_id=caller.user_id,
+            text=self.content,
+            session=session,
+            attachments=self.attachments,
+            edits=id_of(message_id),
         )
         return self.delivered(ask, idempotency_key)

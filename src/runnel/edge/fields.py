@@ -1,9 +1,8 @@
-"""What to say of a field that a body does not take: where it belongs, or since when there is one."""
+"""What to say of a field that a body does not take: where it belongs, or whose it is to set."""
 
 from typing import Final
 
 _PARAMS: Final = ("temperature", "top_p", "max_tokens", "seed", "stop", "json_mode")
-_NOT_YET: Final = ("attachments",)
 _SERVER: Final = ("base_url", "api_key")
 
 
@@ -12,8 +11,6 @@ def unknown_field(path: str) -> str:
     name = path.rpartition(".")[2]
     if name in _PARAMS and "." not in path:
         return f'belongs into `params`: {{"params": {{"{name}": …}}}}'
-    if name in _NOT_YET:
-        return "is not supported by this version"
     if name in _SERVER:
         return "is the server's to set, in config/models.json"
     return "is not a field of this request"

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.entities import Attachment
 from runnel.errors import Code, RunnelError
 from runnel.store.engine import Database
-from runnel.store.tables import AttachmentRow, MessageAttachmentRow, MessageRow, UserRow
+from runnel.store.tables import AttachmentRow, MessageAttachmentRow, UserRow
 
 _COLUMNS: Final = (
     AttachmentRow.id,
@@ -148,11 +148,7 @@ async def of_messages(
 
 async def of_session(connection: AsyncConnection, session_id: str) -> dict[str, list[Attachment]]:
     """The same of all messages of a session."""
-    query = (
-        _with_messages()
-        .join(MessageRow, MessageRow.id == MessageAttachmentRow.message_id)
-        .where(MessageRow.session_id == session_id, AttachmentRow.session_id == session_id)
-    )
+    query = _with_messages().where(AttachmentRow.session_id == session_id)
     return await _by_message(connection, query)
 
 

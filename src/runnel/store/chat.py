@@ -7,13 +7,13 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import Ask, AskKey, Ending, Generation, ModelName, Status
+from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, ModelName, Status
 from runnel.chat.model_ports import Model
 from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, Seen
 from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import generations, search, sessions, shown, users
+from runnel.store import attachments, generations, search, sessions, shown, users
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
@@ -61,8 +61,10 @@ class ChatStore:
                 running = await shown.live_in_session(connection, session.id)
                 if running is not None:
                     raise _busy(running)
-            candidates = choose(Found(session.settings, images=False))
             stands = await ground(connection, session, ask, self._history_max_messages)
+            given = stands.question.attachments
+            images = any(each.is_image for each in given)
+            candidates = choose(Found(session.settings, images=images))
             time = now()
             ids = await sessions.add_messages(
                 connection, session, stands.parent, stands.grows, time
@@ -74,6 +76,8 @@ class ChatStore:
                 dict(zip(ids, stands.grows, strict=True)),
                 words,
             )
+            if stands.question_id is None:
+                await attachments.use(connection, session.id, ids[-2], [each.id for each in given])
             generation = _queued(
                 ask.user_id,
                 session,
@@ -84,21 +88,21 @@ class ChatStore:
             )
             params = {} if ask.stateless else asdict(ask.params)
             await generations.add(connection, generation, owner, params, ask.key)
-        return Begun(generation, stands.turns, session.settings, candidates)
+        return Begun(generation, stands.turns, session.settings, candidates, stands.beyond)
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
         async with self._database.read() as connection:
             return await _asked_before(connection, user_id, key)
 
-    async def begin_epoch(self, generation_id: str, fence: int, prompt_tokens: int) -> Epoch:
+    async def begin_epoch(self, generation_id: str, fence: int, prompt: Fitted) -> Epoch:
         async with self._database.write() as connection:
-            return await generations.begin_epoch(connection, generation_id, fence, prompt_tokens)
+            return await generations.begin_epoch(connection, generation_id, fence, prompt)
 
     async def name_model(
-        self, generation_id: str, fence: int, model: ModelName, prompt_tokens: int
+        self, generation_id: str, fence: int, model: ModelName, prompt: Fitted
     ) -> None:
         async with self._database.write() as connection:
-            await generations.name_model(connection, generation_id, fence, model, prompt_tokens)
+            await generations.name_model(connection, generation_id, fence, model, prompt)
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         async with self._database.write() as connection:

@@ -1,13 +1,14 @@
 """What writes generations and their checkpoints. Ends are decided here, by compare-and-set."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, delete, exists, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import INTERRUPTED, AskKey, Ending, Generation, ModelName, Status
+from runnel.chat.entities import INTERRUPTED, AskKey, Ending, Fitted, Generation, ModelName, Status
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
@@ -70,7 +71,7 @@ async def _free_old_key(
 
 
 async def begin_epoch(
-    connection: AsyncConnection, generation_id: str, fence: int, prompt_tokens: int
+    connection: AsyncConnection, generation_id: str, fence: int, prompt: Fitted
 ) -> Epoch:
     """Raises StaleFence if the generation has ended or has a newer owner."""
     rows = await connection.execute(
@@ -80,7 +81,7 @@ async def begin_epoch(
             GenerationRow.fence == fence,
             GenerationRow.status.in_(LIVE_STATES),
         )
-        .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1, prompt_tokens=prompt_tokens)
+        .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1, **_prompt(prompt))
         .returning(GenerationRow.epoch, GenerationRow.abort_requested_at)
     )
     row = rows.first()
@@ -94,7 +95,7 @@ async def name_model(
     generation_id: str,
     fence: int,
     model: ModelName,
-    prompt_tokens: int,
+    prompt: Fitted,
 ) -> None:
     await connection.execute(
         update(GenerationRow)
@@ -103,7 +104,7 @@ async def name_model(
             GenerationRow.fence == fence,
             GenerationRow.status.in_(LIVE_STATES),
         )
-        .values(prompt_tokens=prompt_tokens, **_names(model))
+        .values(**_prompt(prompt), **_names(model))
     )
 
 
@@ -205,6 +206,11 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
         .values(last_activity=now())
     )
     return True
+
+
+def _prompt(prompt: Fitted) -> dict[str, Any]:
+    context = None if prompt.context is None else asdict(prompt.context)
+    return {"prompt_tokens": prompt.tokens, "context": context}
 
 
 def _names(model: ModelName | None) -> dict[str, str]:

@@ -1,14 +1,14 @@
 """What a question stands on: the branch before it, and where its messages grow in the tree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Ask, Turn
 from runnel.chat.sessions.refs import unknown_message
 from runnel.errors import Code, RunnelError
-from runnel.store import sessions, tree
+from runnel.store import attachments, sessions, tree
 
 _ANSWER = Turn("assistant", "")
 
@@ -17,12 +17,18 @@ _ANSWER = Turn("assistant", "")
 class Ground:
     """`turns` is all that the model is to see, the question last; `grows` what is new of it, and
     the empty answer, below `parent`. `question_id` is that of a question which is there already.
+    So many older messages lie `beyond` the turns.
     """
 
     turns: Sequence[Turn]
     parent: tree.Place | None
     grows: Sequence[Turn]
     question_id: str | None = None
+    beyond: int = 0
+
+    @property
+    def question(self) -> Turn:
+        return self.turns[-1]
 
 
 async def ground(
@@ -40,10 +46,13 @@ async def ground(
             field="messages",
         )
     leaf = session.leaf_id and await tree.place(connection, session.leaf_id)
-    earlier = await sessions.branch(connection, leaf, most) if leaf else []
+    earlier = await sessions.branch(connection, leaf, most) if leaf else sessions.Branch()
+    named = ask.attachments or ()
+    given = await attachments.asked_with(connection, ask.user_id, session.id, named)
+    asked = [*(ask.history or ()), replace(ask.question, attachments=tuple(given))]
     # Who keeps the talk sends all of it with each question: of that the last is enough.
-    kept = ask.turns[-1:] if ask.stateless else ask.turns
-    return Ground([*earlier, *ask.turns], leaf or None, [*kept, _ANSWER])
+    kept = asked[-1:] if ask.stateless else asked
+    return Ground([*earlier.turns, *asked], leaf or None, [*kept, _ANSWER], beyond=earlier.beyond)
 
 
 async def _again(
@@ -54,8 +63,8 @@ async def _again(
         question = await _place(connection, session, question.parent_id)
     if question.role != "user":
         raise RunnelError(Code.CONFLICT, "This message answers no question.")
-    turns = await sessions.branch(connection, question, most)
-    return Ground(turns, question, [_ANSWER], question.id)
+    branch = await sessions.branch(connection, question, most)
+    return Ground(branch.turns, question, [_ANSWER], question.id, branch.beyond)
 
 
 async def _instead(
@@ -71,8 +80,15 @@ async def _instead(
             Code.CONFLICT, "Only questions can be edited; an answer can be regenerated."
         )
     parent = edited.parent_id and await tree.place(connection, edited.parent_id)
-    earlier = await sessions.branch(connection, parent, most) if parent else []
-    return Ground([*earlier, ask.question], parent or None, [ask.question, _ANSWER])
+    earlier = await sessions.branch(connection, parent, most) if parent else sessions.Branch()
+    if ask.attachments is None:
+        given = (await attachments.of_messages(connection, [edited.id])).get(edited.id, [])
+    else:
+        given = await attachments.asked_with(connection, ask.user_id, session.id, ask.attachments)
+    question = replace(ask.question, attachments=tuple(given))
+    return Ground(
+        [*earlier.turns, question], parent or None, [question, _ANSWER], beyond=earlier.beyond
+    )
 
 
 async def _place(

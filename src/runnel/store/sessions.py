@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.entities import Role, SessionRef, Turn
 from runnel.chat.sessions.refs import unknown_session
 from runnel.chat.sessions.values import AS_USUAL, ClientInfo, SessionSettings
-from runnel.store import tree
+from runnel.store import attachments, tree
 from runnel.store.ids import new_id, now
 from runnel.store.tables import MessageRow, SessionRow
 
@@ -109,13 +109,21 @@ async def _create(
     return FoundSession(session_id, name, None)
 
 
-async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> list[Turn]:
-    """The turns from the root down to a leaf, empty ones left out.
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Turns from the root down; so many older messages lie `beyond` them."""
+
+    turns: Sequence[Turn] = ()
+    beyond: int = 0
+
+
+async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> Branch:
+    """The turns from the root down to a leaf with their attachments, empty ones left out.
 
     Of a longer branch the last `most`, and all system turns before them: they hold for it all.
     """
     stems = tree.stems(leaf.id)
-    columns = (MessageRow.role, MessageRow.content, MessageRow.depth)
+    columns = (MessageRow.id, MessageRow.role, MessageRow.content, MessageRow.depth)
     on_branch = (
         select(*columns)
         .join(stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto))
@@ -124,6 +132,7 @@ async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> li
     )
     first = leaf.depth - most + 1
     rows = [*await connection.execute(on_branch.where(MessageRow.depth >= first))]
+    beyond = max(0, first)
     if first > 0:
         rules = await connection.execute(
             on_branch.where(
@@ -132,8 +141,15 @@ async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> li
                 MessageRow.depth < first,
             )
         )
-        rows = [*rules, *rows]
-    return [Turn(cast("Role", row.role), row.content) for row in rows]
+        before = rules.all()
+        rows = [*before, *rows]
+        beyond -= len(before)
+    attached = await attachments.of_session(connection, leaf.session_id)
+    turns = [
+        Turn(cast("Role", row.role), row.content, attachments=attached.get(row.id, ()))
+        for row in rows
+    ]
+    return Branch(turns, beyond)
 
 
 async def add_messages(

@@ -7,7 +7,7 @@ from typing import Final, Literal, cast
 from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import LIVE, Failure, Generation, Status
+from runnel.chat.entities import LIVE, Context, Failure, Generation, Status
 from runnel.chat.ports import Seen
 from runnel.errors import Code
 from runnel.events import FinishReason, Position, Usage
@@ -179,6 +179,7 @@ async def _shown(
         stream_responses=row.stream_responses,
         text=text,
         position=position,
+        context=None if row.context is None else Context(**row.context),
         finish_reason=cast("FinishReason | None", row.finish_reason),
         usage=_usage(row.prompt_tokens, row.completion_tokens, row.usage_source, row.cost),
         failure=_failure(

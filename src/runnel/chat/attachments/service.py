@@ -107,11 +107,12 @@ class Attachments:
     async def delete_unused(self, before: datetime, most: int) -> int:
         """Forgets those that no question has used and that were made before; how many it was."""
         ids = await self._store.unused(before, most)
-        if ids:
-            await self._forget(ids)
+        await self._forget(ids)
         return len(ids)
 
     async def _forget(self, ids: Sequence[str]) -> None:
+        if not ids:
+            return
         # Files before rows: a row without its file is found again, a file without its row is not.
         await self._files.delete(ids)
         await self._store.delete(ids)

@@ -27,6 +27,7 @@ _QUESTION: Final[Mapping[str, str | None]] = {
     "session_id": "session_id",
     "model": "model",
     "params": "params",
+    "attachments": "attachments",
     "client_message_id": "client_message_id",
 }
 

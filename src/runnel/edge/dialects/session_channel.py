@@ -32,6 +32,7 @@ _MESSAGE: Final[Mapping[str, str | None]] = {
     "stream": "stream",
     "model": "model",
     "params": "params",
+    "attachments": "attachments",
     "client_message_id": "client_message_id",
     # The client's own; they are told to nobody.
     "metadata": None,

@@ -29,6 +29,7 @@ _MESSAGE: Final[Mapping[str, str | None]] = {
     "content": "message",
     "model": "model",
     "params": "params",
+    "attachments": "attachments",
     "client_message_id": "client_message_id",
 }
 

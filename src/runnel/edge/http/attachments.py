@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from runnel.chat.entities import Attachment
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
-from runnel.edge.http.shapes import AttachedShape, AttachmentShape, shaped
+from runnel.edge.http.session_shapes import AttachmentShape, attachment_shape
+from runnel.edge.http.shapes import shaped
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import UserRoute
 from runnel.errors import Code, RunnelError
@@ -79,7 +80,7 @@ async def upload_attachment(request: Request, parts: AppParts, caller: Caller) -
         made = await parts.attachments.add(caller.user_id, file.filename or "", file.file)
     finally:
         await form.close()
-    return JsonResponse(_shown(made), 201)
+    return JsonResponse(attachment_shape(made), 201)
 
 
 @router.get(
@@ -99,7 +100,9 @@ async def get_attachment(
 ) -> Response:
     """The file as it was given; with `Accept: application/json`, what is known of it."""
     if _wants_json(request):
-        return JsonResponse(_shown(await parts.attachments.find(caller.user_id, attachment_id)))
+        return JsonResponse(
+            attachment_shape(await parts.attachments.find(caller.user_id, attachment_id))
+        )
     found, content = await parts.attachments.content(caller.user_id, attachment_id)
     return Response(
         content,
@@ -116,27 +119,6 @@ async def delete_attachment(parts: AppParts, caller: Caller, attachment_id: str)
     """Forgets a file at once, also one that was used: its messages have it no more."""
     await parts.attachments.delete(caller.user_id, attachment_id)
     return Response(status_code=204)
-
-
-def attached_members(attachment: Attachment) -> AttachedShape:
-    """A file as its messages show it."""
-    return {
-        "attachment_id": attachment.id,
-        "name": attachment.name,
-        "media_type": attachment.media_type,
-        "bytes": attachment.bytes,
-        "width": attachment.width,
-        "height": attachment.height,
-        "characters": attachment.characters,
-    }
-
-
-def _shown(attachment: Attachment) -> AttachmentShape:
-    return {
-        **attached_members(attachment),
-        "session_id": attachment.session_id,
-        "created_at": attachment.created_at,
-    }
 
 
 async def _form(request: Request) -> FormData:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from runnel.chat.entities import Generation, Status
+from runnel.chat.entities import Context, Generation, Status
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format, dialect_of
@@ -14,6 +14,7 @@ from runnel.edge.http.polling import poll
 from runnel.edge.http.shapes import (
     READ_TO_THE_END,
     STREAM,
+    ContextShape,
     GenerationShape,
     GenerationsShape,
     PollShape,
@@ -143,6 +144,7 @@ def _shown(generation: Generation) -> GenerationShape:
         "provider": generation.provider,
         "text": generation.text,
         "position": str(generation.position) if generation.position else None,
+        "context": _context(generation.context),
         "usage": usage_members(generation.usage) if generation.usage else None,
         "finish_reason": generation.finish_reason,
         "error": failure
@@ -150,4 +152,15 @@ def _shown(generation: Generation) -> GenerationShape:
         "created_at": generation.created_at,
         "first_token_ms": generation.first_token_ms,
         "latency_ms": generation.latency_ms,
+    }
+
+
+def _context(context: Context | None) -> ContextShape | None:
+    if context is None:
+        return None
+    return {
+        "messages": context.messages,
+        "left_out": context.left_out,
+        "attachments_cut": context.attachments_cut,
+        "attachments_left_out": context.attachments_left_out,
     }

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from typing_extensions import TypedDict
 
+from runnel.chat.entities import Attachment
 from runnel.chat.sessions.entities import Reactions, Session, StoredMessage
 
 
@@ -44,6 +45,8 @@ class SessionsShape(TypedDict):
 
 
 class AttachedShape(TypedDict):
+    """A file as its messages show it. A picture has a size in pixels, a document `characters`."""
+
     attachment_id: str
     name: str
     media_type: str
@@ -51,6 +54,13 @@ class AttachedShape(TypedDict):
     width: int | None
     height: int | None
     characters: int | None
+
+
+class AttachmentShape(AttachedShape):
+    """A file; `session_id` is that of the session which it was used in first, and belongs to."""
+
+    session_id: str | None
+    created_at: datetime
 
 
 class MessageMetadataShape(TypedDict):
@@ -131,20 +141,29 @@ def message_shape(message: StoredMessage) -> MessageShape:
             "tokens_used": message.tokens_used,
             "processing_time": None if message.latency_ms is None else message.latency_ms / 1000,
             "agent_used": message.agent_used,
-            "attachments": [
-                {
-                    "attachment_id": attachment.id,
-                    "name": attachment.name,
-                    "media_type": attachment.media_type,
-                    "bytes": attachment.bytes,
-                    "width": attachment.width,
-                    "height": attachment.height,
-                    "characters": attachment.characters,
-                }
-                for attachment in message.attachments
-            ],
+            "attachments": [attached_shape(attachment) for attachment in message.attachments],
         },
         "reactions": reactions_shape(message.reactions),
+    }
+
+
+def attached_shape(attachment: Attachment) -> AttachedShape:
+    return {
+        "attachment_id": attachment.id,
+        "name": attachment.name,
+        "media_type": attachment.media_type,
+        "bytes": attachment.bytes,
+        "width": attachment.width,
+        "height": attachment.height,
+        "characters": attachment.characters,
+    }
+
+
+def attachment_shape(attachment: Attachment) -> AttachmentShape:
+    return {
+        **attached_shape(attachment),
+        "session_id": attachment.session_id,
+        "created_at": attachment.created_at,
     }
 
 

@@ -31,8 +31,21 @@ class ErrorShape(TypedDict):
     retryable: bool
 
 
+class ContextShape(TypedDict):
+    """What of a talk the model was given: so many messages, and of these some attachments only in
+    part. What had no room is left out, oldest first.
+    """
+
+    messages: int
+    left_out: int
+    attachments_cut: int
+    attachments_left_out: int
+
+
 class GenerationShape(TypedDict):
-    """The making of an answer; `text` is exactly what had come up to `position`."""
+    """The making of an answer; `text` is exactly what had come up to `position`. `context` is null
+    before the model is asked, and where the client keeps the talk.
+    """
 
     generation_id: str
     session_id: str
@@ -42,6 +55,7 @@ class GenerationShape(TypedDict):
     provider: str
     text: str
     position: str | None
+    context: ContextShape | None
     usage: UsageShape | None
     finish_reason: str | None
     error: ErrorShape | None
@@ -66,25 +80,6 @@ class AcceptedShape(TypedDict):
     events_url: str
     abort_url: str
     ticket: str
-
-
-class AttachedShape(TypedDict):
-    """A file as its messages show it. `characters` is the length of a document's text."""
-
-    attachment_id: str
-    name: str
-    media_type: str
-    bytes: int
-    width: int | None
-    height: int | None
-    characters: int | None
-
-
-class AttachmentShape(AttachedShape):
-    """A file; `session_id` is that of the session which it was used in first, and belongs to."""
-
-    session_id: str | None
-    created_at: datetime
 
 
 class ConnectionShape(TypedDict):
