@@ -2,14 +2,15 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from runnel.accounts.administration import Administration
+from runnel.accounts.entities import User
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords, weakness
 from runnel.accounts.secret import kept_secret
@@ -25,6 +26,9 @@ from runnel.chat.following import Followers
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
 from runnel.chat.sessions.cleaning import CleanUp
+from runnel.chat.sessions.exporting import Exporting
+from runnel.chat.sessions.import_files import ImportedFiles
+from runnel.chat.sessions.importing import Importing
 from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
 from runnel.configs import (
@@ -55,7 +59,9 @@ from runnel.store.channels import SqlChannels
 from runnel.store.chat import ChatStore
 from runnel.store.cleaning import SqlCleaning
 from runnel.store.engine import Database
+from runnel.store.exporting import SqlExports
 from runnel.store.ids import new_id, now
+from runnel.store.importing import SqlImports
 from runnel.store.lock import ServerLock, server_lock
 from runnel.store.migrate import migrate
 from runnel.store.purging import SqlPurging
@@ -134,20 +140,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         channels = Channels(
             SqlChannels(database), bus, heartbeat_seconds=settings.heartbeat_seconds, clock=now
         )
-        pdfs = PdfTexts(
-            seconds=settings.attachment_pdf_seconds,
-            max_characters=settings.attachment_max_characters,
-        )
-        stack.callback(pdfs.close)
-        files = Folder(settings.data_dir / "attachments")
+        files = _files(settings)
         attachments = Attachments(
             SqlAttachments(database),
             files,
-            Kinds(
-                pdfs,
-                max_pixels=settings.attachment_max_pixels,
-                max_characters=settings.attachment_max_characters,
-            ),
+            stack.enter_context(_kinds(settings)),
             attachment_rules(settings),
             new_id=new_id,
             clock=now,
@@ -201,6 +198,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 messages_per_minute=settings.rate_limit_messages_per_minute,
             ),
             attachments=attachments,
+            exporting=Exporting(SqlExports(database), files),
             channels=channels,
             connections=MemoryConnections(),
             sockets=sockets,
@@ -284,6 +282,55 @@ async def open_administration(settings: Settings) -> AsyncGenerator[Administrati
         await migrate(database)
         async with _accounts(settings, database) as who:
             yield who.administration
+
+
+@asynccontextmanager
+async def open_exporting(
+    settings: Settings, username: str
+) -> AsyncGenerator[tuple[Exporting, User]]:
+    """Exports of a user's, for the command line, beside a running server or without one.
+
+    Raises RunnelError `not_found` for a name that nobody has.
+    """
+    async with _database(settings) as database:
+        await migrate(database)
+        async with _accounts(settings, database) as who:
+            user = await who.administration.find(username)
+        yield Exporting(SqlExports(database), _files(settings)), user
+
+
+@asynccontextmanager
+async def open_importing(
+    settings: Settings, username: str, tell: Callable[[str], None]
+) -> AsyncGenerator[Importing]:
+    """Imports for a user, likewise."""
+    async with _database(settings) as database:
+        await migrate(database)
+        async with _accounts(settings, database) as who:
+            user = await who.administration.find(username)
+        with _kinds(settings) as kinds:
+            files = ImportedFiles(_files(settings), kinds)
+            yield Importing(SqlImports(database), files, user.id, user.username, tell)
+
+
+def _files(settings: Settings) -> Folder:
+    return Folder(settings.data_dir / "attachments")
+
+
+@contextmanager
+def _kinds(settings: Settings) -> Generator[Kinds]:
+    pdfs = PdfTexts(
+        seconds=settings.attachment_pdf_seconds,
+        max_characters=settings.attachment_max_characters,
+    )
+    try:
+        yield Kinds(
+            pdfs,
+            max_pixels=settings.attachment_max_pixels,
+            max_characters=settings.attachment_max_characters,
+        )
+    finally:
+        pdfs.close()
 
 
 async def migrate_database(settings: Settings) -> None:

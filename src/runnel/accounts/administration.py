@@ -65,6 +65,10 @@ class Administration:
         """All accounts, the guest's too if it was ever used; the oldest first."""
         return await self._store.users()
 
+    async def find(self, username: str) -> User:
+        """The account of that name, in whatever case."""
+        return (await self._named(username)).user
+
     async def disable(self, username: str) -> None:
         """Keeps the user out and revokes its logins. Raises `conflict` for the last admin."""
         account = await self._named(username)

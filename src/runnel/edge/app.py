@@ -17,6 +17,7 @@ from runnel.edge.http import (
     branching,
     chats,
     docs,
+    exporting,
     generate,
     generations,
     keys,
@@ -82,6 +83,7 @@ def create_app(parts: Parts) -> ASGIApp:
         server.router,
         usage.router,
         admin.router,
+        exporting.router,
         docs.router,
         ws.router,
     ):

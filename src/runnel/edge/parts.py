@@ -16,6 +16,7 @@ from runnel.chat.channels import Channels
 from runnel.chat.model_ports import Catalog
 from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
+from runnel.chat.sessions.exporting import Exporting
 from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
 from runnel.edge.limits import Limiter
@@ -44,6 +45,7 @@ class Parts:
     catalog: Catalog
     limiter: Limiter
     attachments: Attachments
+    exporting: Exporting
     channels: Channels
     connections: Connections
     sockets: Sockets

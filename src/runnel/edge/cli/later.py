@@ -21,6 +21,8 @@ LATER: Final[Mapping[str, Later]] = {
     "models": Later("models:models", "List the aliases that can be asked."),
     "chat": Later("chat:chat", "Ask a model directly, without server or database."),
     "check": Later("check:check", "Ask every provider whether it would answer, as serve does."),
+    "export": Later("exporting:export", "Export a user's sessions, with all branches."),
+    "import": Later("importing:import_", "Import sessions from an export in json or jsonl."),
     "users": Later("users:app", "Add, list, disable accounts and set passwords."),
 }
 

@@ -1,0 +1,309 @@
+"""What an export reads of sessions, in pages with a bound; each page is one short transaction."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, cast
+
+from sqlalchemy import Row, Select, and_, case, exists, func, literal, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from runnel.chat.entities import Role, SessionRef, Status
+from runnel.chat.sessions.export_pages import Fork, Messages, Place, Stretch, Whole
+from runnel.chat.sessions.records import (
+    AttachmentRecord,
+    ErrorRecord,
+    GenerationRecord,
+    MessageRecord,
+    MetadataRecord,
+    ReactionsRecord,
+    SessionRecord,
+    SettingsRecord,
+    UsageRecord,
+)
+from runnel.errors import Code
+from runnel.events import FinishReason, Position
+from runnel.store import tree
+from runnel.store.engine import Database
+from runnel.store.shown import LIVE_STATES, checkpointed
+from runnel.store.tables import (
+    AttachmentRow,
+    GenerationRow,
+    MessageAttachmentRow,
+    MessageRow,
+    SessionRow,
+    UtcDateTime,
+)
+
+#: A page of messages ends once their texts have so many characters, or with its first message.
+PAGE_CHARACTERS: Final = 1024 * 1024
+_SESSIONS_A_PAGE: Final = 100
+_STRETCHES_A_PAGE: Final = 100
+_ATTACHMENTS_A_PAGE: Final = 100
+_WORDS: Final = 60
+
+
+class SqlExports:
+    """Implements chat.sessions.export_pages.ExportStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def session(self, user_id: str, ref: SessionRef) -> Whole | None:
+        which = SessionRow.id == ref.id if ref.id else SessionRow.name == ref.name
+        async with self._database.read() as connection:
+            row = (await connection.execute(_sessions(user_id).where(which))).first()
+        return None if row is None else _whole(row)
+
+    async def sessions(self, user_id: str, after: SessionRecord | None) -> Sequence[Whole]:
+        query = _sessions(user_id).order_by(SessionRow.started_at, SessionRow.id)
+        if after is not None:
+            place = tuple_(literal(after.started_at, UtcDateTime), after.session_id)
+            query = query.where(tuple_(SessionRow.started_at, SessionRow.id) > place)
+        async with self._database.read() as connection:
+            return [_whole(row) for row in await connection.execute(query.limit(_SESSIONS_A_PAGE))]
+
+    async def attachments(self, session_id: str, after: str | None) -> Sequence[AttachmentRecord]:
+        query = (
+            select(AttachmentRow)
+            .where(AttachmentRow.session_id == session_id)
+            .order_by(AttachmentRow.id)
+            .limit(_ATTACHMENTS_A_PAGE)
+        )
+        if after is not None:
+            query = query.where(AttachmentRow.id > after)
+        async with self._database.read() as connection:
+            return [_attachment(row) for row in await connection.execute(query)]
+
+    async def messages(self, whole: Whole, after: Place | None, most: int) -> Messages:
+        return await self._page(_of(whole), after, most)
+
+    async def branch(self, whole: Whole, after: Place | None, most: int) -> Messages:
+        leaf_id = whole.session.active_message_id
+        if leaf_id is None:
+            return Messages((), None)
+        stems = tree.stems(leaf_id)
+        on_branch = select(MessageRow.id).join(
+            stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto)
+        )
+        return await self._page(on_branch, after, most)
+
+    async def stretches(self, whole: Whole, after: Place | None) -> Sequence[Stretch]:
+        query = _stretches(whole)
+        if after is not None:
+            query = query.where(tuple_(_HEAD.depth, _HEAD.id) > tuple_(after.depth, after.id))
+        async with self._database.read() as connection:
+            return [_stretch(row) for row in await connection.execute(query)]
+
+    async def stretch(
+        self, whole: Whole, stretch: Stretch, after: Place | None, most: int
+    ) -> Messages:
+        of_stretch = _of(whole).where(
+            MessageRow.stem_id == stretch.stem_id, MessageRow.depth >= stretch.first_depth
+        )
+        return await self._page(of_stretch, after, most)
+
+    async def _page(
+        self, which: Select[*tuple[Any, ...]], after: Place | None, most: int
+    ) -> Messages:
+        query = (
+            which.with_only_columns(
+                MessageRow.id, MessageRow.depth, func.length(MessageRow.content).label("characters")
+            )
+            .order_by(MessageRow.depth, MessageRow.id)
+            .limit(most + 1)
+        )
+        if after is not None:
+            query = query.where(
+                tuple_(MessageRow.depth, MessageRow.id) > tuple_(after.depth, after.id)
+            )
+        async with self._database.read() as connection:
+            found = (await connection.execute(query)).all()
+            here = found[: _fitting([row.characters for row in found[:most]])]
+            messages, files = await _messages(connection, [row.id for row in here])
+        following = Place(here[-1].depth, here[-1].id) if len(here) < len(found) else None
+        return Messages(messages, following, files)
+
+
+_HEAD: Final = aliased(MessageRow, name="first")
+
+
+def _sessions(user_id: str) -> Select[*tuple[Any, ...]]:
+    """What is shown to its user, each with what it holds now."""
+    of_session = MessageRow.session_id == SessionRow.id
+    held = select(func.count()).where(of_session).correlate(SessionRow).scalar_subquery()
+    last = select(func.max(MessageRow.id)).where(of_session).correlate(SessionRow).scalar_subquery()
+    return select(SessionRow, held.label("held"), last.label("last")).where(
+        SessionRow.user_id == user_id, SessionRow.hidden.is_(False)
+    )
+
+
+def _of(whole: Whole) -> Select[*tuple[Any, ...]]:
+    return select(MessageRow.id).where(
+        MessageRow.session_id == whole.session.session_id, MessageRow.id <= whole.last_message_id
+    )
+
+
+def _stretches(whole: Whole) -> Select[*tuple[Any, ...]]:
+    """Stems that are not of the active branch, and the ends of those that are in part."""
+    stems = tree.stems(whole.session.active_message_id or "")
+    origin = aliased(MessageRow, name="origin")
+    beyond = aliased(MessageRow, name="beyond")
+    goes_on = exists().where(
+        beyond.stem_id == _HEAD.id,
+        beyond.depth == stems.c.upto + 1,
+        beyond.id <= whole.last_message_id,
+    )
+    from_parent = and_(stems.c.upto.is_(None), origin.id == _HEAD.parent_id)
+    from_branch = and_(origin.stem_id == _HEAD.id, origin.depth == stems.c.upto)
+    return (
+        select(
+            _HEAD.id,
+            _HEAD.depth,
+            case((stems.c.upto.is_(None), _HEAD.depth), else_=stems.c.upto + 1).label("first"),
+            origin.role,
+            origin.created_at,
+            func.substr(origin.content, 1, _WORDS).label("words"),
+        )
+        .outerjoin(stems, stems.c.stem_id == _HEAD.id)
+        .outerjoin(origin, or_(from_parent, from_branch))
+        .where(
+            _HEAD.session_id == whole.session.session_id,
+            _HEAD.stem_id == _HEAD.id,
+            _HEAD.id <= whole.last_message_id,
+            or_(stems.c.upto.is_(None), goes_on),
+        )
+        .order_by(_HEAD.depth, _HEAD.id)
+        .limit(_STRETCHES_A_PAGE)
+    )
+
+
+def _stretch(row: Row[*tuple[Any, ...]]) -> Stretch:
+    fork = None if row.role is None else Fork(row.role, row.created_at, row.words)
+    return Stretch(row.id, row.first, fork, Place(row.depth, row.id))
+
+
+def _fitting(lengths: Iterable[int]) -> int:
+    """How many of the first make a page."""
+    total = number = 0
+    for number, length in enumerate(lengths, 1):
+        total += length
+        if number > 1 and total > PAGE_CHARACTERS:
+            return number - 1
+    return number
+
+
+async def _messages(
+    connection: AsyncConnection, ids: Collection[str]
+) -> tuple[list[MessageRecord], dict[str, AttachmentRecord]]:
+    rows = await connection.execute(
+        select(MessageRow).where(MessageRow.id.in_(ids)).order_by(MessageRow.depth, MessageRow.id)
+    )
+    made = await connection.execute(select(GenerationRow).where(GenerationRow.message_id.in_(ids)))
+    generations = {row.message_id: row for row in made}
+    attached: dict[str, list[AttachmentRecord]] = {}
+    for row in await connection.execute(_attached(ids)):
+        attached.setdefault(row.message_id, []).append(_attachment(row))
+    messages = [
+        await _message(connection, row, generations.get(row.id), attached.get(row.id, ()))
+        for row in rows
+    ]
+    files = {file.attachment_id: file for files in attached.values() for file in files}
+    return messages, files
+
+
+def _attached(message_ids: Collection[str]) -> Select[*tuple[Any, ...]]:
+    return (
+        select(AttachmentRow, MessageAttachmentRow.message_id)
+        .join(MessageAttachmentRow, MessageAttachmentRow.attachment_id == AttachmentRow.id)
+        .where(MessageAttachmentRow.message_id.in_(message_ids))
+        .order_by(MessageAttachmentRow.message_id, MessageAttachmentRow.ordinal)
+    )
+
+
+async def _message(
+    connection: AsyncConnection,
+    row: Row[*tuple[Any, ...]],
+    made: Row[*tuple[Any, ...]] | None,
+    files: Iterable[AttachmentRecord],
+) -> MessageRecord:
+    content, position = row.content, None
+    if made is not None and made.status in LIVE_STATES:
+        content, position = await checkpointed(connection, made.id, made.epoch)
+    elif made is not None:
+        position = Position(made.epoch, made.last_offset)
+    return MessageRecord(
+        message_id=row.id,
+        session_id=row.session_id,
+        parent_id=row.parent_id,
+        role=cast("Role", row.role),
+        content=content,
+        timestamp=row.created_at,
+        reactions=ReactionsRecord(row.helpful, row.rating),
+        attachments=tuple(file.attachment_id for file in files),
+        generation=None if made is None else _generation(made, position),
+    )
+
+
+def _generation(row: Row[*tuple[Any, ...]], position: Position | None) -> GenerationRecord:
+    return GenerationRecord(
+        generation_id=row.id,
+        user_message_id=row.user_message_id,
+        model=row.model,
+        provider=row.provider,
+        provider_model=row.provider_model,
+        agent=row.agent,
+        params=row.params,
+        context=row.context,
+        status=Status(row.status),
+        position=position and str(position),
+        finish_reason=cast("FinishReason | None", row.finish_reason),
+        aborted_by=row.aborted_by,
+        error=_error(row),
+        usage=UsageRecord(row.prompt_tokens, row.completion_tokens, row.usage_source, row.cost),
+        created_at=row.created_at,
+        first_token_ms=row.first_token_ms,
+        latency_ms=row.latency_ms,
+    )
+
+
+def _error(row: Row[*tuple[Any, ...]]) -> ErrorRecord | None:
+    if row.error_code is None:
+        return None
+    return ErrorRecord(
+        Code(row.error_code),
+        row.error_message or "",
+        retryable=row.error_retryable or False,
+        retry_after=row.error_retry_after,
+    )
+
+
+def _attachment(row: Row[*tuple[Any, ...]]) -> AttachmentRecord:
+    return AttachmentRecord(
+        attachment_id=row.id,
+        name=row.name,
+        media_type=row.media_type,
+        bytes=row.bytes,
+        width=row.width,
+        height=row.height,
+        characters=row.characters,
+        created_at=row.created_at,
+    )
+
+
+def _whole(row: Row[*tuple[Any, ...]]) -> Whole:
+    session = SessionRecord(
+        session_id=row.id,
+        name=row.name,
+        title=row.title,
+        title_by=row.title_by,
+        project_id=row.project_id,
+        started_at=row.started_at,
+        last_activity=row.last_activity,
+        closed_at=row.closed_at,
+        settings=SettingsRecord(
+            row.model_preference, row.language, row.stream_responses, row.system_prompt
+        ),
+        metadata=MetadataRecord(row.user_agent, row.ip_address, row.client_version),
+        active_message_id=row.leaf_id,
+    )
+    return Whole(session, row.held, row.last or "")
