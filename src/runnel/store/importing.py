@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
+from runnel.chat.entities import Turn
 from runnel.chat.sessions.records import (
     AttachmentRecord,
     GenerationRecord,
@@ -19,6 +20,7 @@ from runnel.chat.sessions.records import (
 )
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
+from runnel.store import search
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 from runnel.store.tables import (
@@ -58,9 +60,13 @@ class SqlImports:
             raise _changed() from None
 
     async def add_messages(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
+        turns = {each.message_id: Turn(each.role, each.content) for each in messages}
+        words = await search.prepared(search.texts(turns.values()))
         try:
             async with self._database.write() as connection:
                 await _add_messages(connection, user_id, messages)
+                session_id = messages[0].session_id
+                await search.add_turns(connection, user_id, session_id, turns, words)
         except IntegrityError:
             raise _changed() from None
 
@@ -174,6 +180,7 @@ async def _finish(
             client_version=metadata.client_version,
         )
     )
+    await search.set_title(connection, user_id, session_id, session.title)
 
 
 async def _add_messages(
