@@ -8,6 +8,7 @@ from sqlalchemy import (
     Row,
     ScalarSelect,
     Select,
+    false,
     func,
     select,
     tuple_,
@@ -17,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.entities import SessionRef
 from runnel.chat.sessions.entities import Session, SessionStatus
 from runnel.chat.sessions.ports import Wanted
+from runnel.chat.sessions.searching import Query
 from runnel.chat.sessions.values import ClientInfo, SessionSettings
-from runnel.store import pages
+from runnel.store import pages, search
 from runnel.store.sessions import own
 from runnel.store.shown import LIVE_STATES
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow
@@ -54,6 +56,8 @@ async def page(
         query = query.where(SessionRow.project_id == wanted.project_id)
     if wanted.status is not None:
         query = query.where(*_having(wanted.status, idle_since))
+    if wanted.query is not None:
+        query = query.where(_found(connection, user_id, wanted.query))
     if cursor is not None:
         query = query.where(
             tuple_(SessionRow.last_activity, SessionRow.id) < tuple_(*pages.parse_moment(cursor))
@@ -85,6 +89,12 @@ def _running() -> ScalarSelect[str]:
         .correlate(SessionRow)
         .scalar_subquery()
     )
+
+
+def _found(connection: AsyncConnection, user_id: str, query: Query) -> ColumnElement[bool]:
+    if not query.terms:
+        return false()
+    return SessionRow.id.in_(search.sessions_with(connection, user_id, query))
 
 
 def _having(status: SessionStatus, idle_since: datetime) -> Sequence[ColumnElement[bool]]:

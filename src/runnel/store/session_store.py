@@ -1,7 +1,7 @@
 """The store of sessions as people use them, over SQL: each call one short transaction."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from runnel.chat.sessions.entities import Reactions, Session, StoredMessage
 from runnel.chat.sessions.ports import MessagePage, Wanted
 from runnel.chat.sessions.refs import unknown_message
 from runnel.errors import Code, RunnelError
-from runnel.store import messages, session_rows, tree
+from runnel.store import messages, search, session_rows, tree
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
 from runnel.store.sessions import find, own
@@ -51,6 +51,8 @@ class SqlSessions:
                     )
                 )
                 found = await self._get(connection, user_id, made)
+                if found is not None and found.title is not None:
+                    await search.set_title(connection, user_id, found.id, found.title)
         except IntegrityError:
             raise RunnelError(
                 Code.CONFLICT, "A session has this name already.", field="name"
@@ -65,10 +67,20 @@ class SqlSessions:
     async def page(
         self, user_id: str, wanted: Wanted, cursor: str | None, limit: int
     ) -> tuple[Sequence[Session], str | None]:
+        query = wanted.query
         async with self._database.read() as connection:
-            return await session_rows.page(
+            found, following = await session_rows.page(
                 connection, user_id, wanted, cursor, limit=limit, idle_since=self._idle_since
             )
+            if query is None or not found:
+                return found, following
+            texts = await search.matches(
+                connection, user_id, [session.id for session in found], query
+            )
+        matches = await search.snippets(texts, query)
+        return [
+            replace(session, matches=matches.get(session.id, ())) for session in found
+        ], following
 
     async def change(self, user_id: str, ref: SessionRef, changes: Changes) -> Session | None:
         async with self._database.write() as connection:
@@ -76,7 +88,10 @@ class SqlSessions:
                 await connection.execute(
                     update(SessionRow).where(own(user_id, ref)).values(**values)
                 )
-            return await self._get(connection, user_id, ref)
+            changed = await self._get(connection, user_id, ref)
+            if changed is not None and "title" in values:
+                await search.set_title(connection, user_id, changed.id, changed.title)
+            return changed
 
     async def messages(
         self, user_id: str, ref: SessionRef, page: MessagePage

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from runnel.chat.entities import Attachment, Role, Status
+from runnel.chat.sessions.searching import Match
 from runnel.chat.sessions.values import ClientInfo, SessionSettings
 
 
@@ -20,7 +21,7 @@ class SessionStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Session:
     """One conversation. `message_count` is that of all its branches; `leaf_id` is the last message
-    of the active one.
+    of the active one. `matches` is what was found in it, where something was searched for.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Session:
     leaf_id: str | None
     client: ClientInfo
     settings: SessionSettings
+    matches: Sequence[Match] = ()
 
 
 @dataclass(frozen=True, slots=True)

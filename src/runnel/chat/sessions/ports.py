@@ -7,14 +7,16 @@ from typing import Protocol
 from runnel.chat.entities import SessionRef
 from runnel.chat.sessions.changes import Changes, NewSession, ReactionChanges
 from runnel.chat.sessions.entities import Reactions, Session, SessionStatus, StoredMessage
+from runnel.chat.sessions.searching import Query
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which sessions of a user; None: any."""
+    """Which sessions of a user; None: any. `query`: those in which it finds something."""
 
     status: SessionStatus | None = None
     project_id: str | None = None
+    query: Query | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class SessionStore(Protocol):
     async def page(
         self, user_id: str, wanted: Wanted, cursor: str | None, limit: int
     ) -> tuple[Sequence[Session], str | None]:
-        """Newest activity first, and the cursor of the next page.
+        """Newest activity first, and the cursor of the next page. What a query has found is with
+        each session.
 
         Raises RunnelError `invalid_request` for a cursor that is none.
         """

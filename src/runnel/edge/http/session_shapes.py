@@ -1,6 +1,7 @@
 """Sessions and messages as JSON, in both vocabularies."""
 
 from datetime import datetime
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
@@ -21,8 +22,21 @@ class SettingsShape(TypedDict):
     system_prompt: str | None
 
 
+class MatchShape(TypedDict):
+    """Where something was found: in a message, or, where `message_id` is null, in the title.
+
+    `snippet` is HTML that is safe to show: a piece of the text with `<mark>` around what was found.
+    """
+
+    message_id: str | None
+    snippet: str
+
+
 class SessionShape(TypedDict):
-    """`message_count` is that of all branches; `last_message_id` is of the active one."""
+    """`message_count` is that of all branches; `last_message_id` is of the active one.
+
+    `matches` is there where something was searched for.
+    """
 
     session_id: str
     name: str | None
@@ -37,6 +51,7 @@ class SessionShape(TypedDict):
     last_message_id: str | None
     metadata: MetadataShape
     settings: SettingsShape
+    matches: NotRequired[list[MatchShape]]
 
 
 class SessionsShape(TypedDict):
@@ -124,6 +139,14 @@ def session_shape(session: Session) -> SessionShape:
             "system_prompt": settings.system_prompt,
         },
     }
+
+
+def found_session_shape(session: Session) -> SessionShape:
+    """A session with what was found in it."""
+    matches: list[MatchShape] = [
+        {"message_id": match.message_id, "snippet": match.snippet} for match in session.matches
+    ]
+    return {**session_shape(session), "matches": matches}
 
 
 def message_shape(message: StoredMessage) -> MessageShape:

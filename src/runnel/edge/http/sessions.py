@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from runnel.chat.sessions.entities import SessionStatus
 from runnel.chat.sessions.ports import MessagePage, Wanted
+from runnel.chat.sessions.searching import parse_query
 from runnel.chat.text import clean
 from runnel.edge.clients import client_of
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
@@ -22,6 +23,7 @@ from runnel.edge.http.session_shapes import (
     ReactionsShape,
     SessionShape,
     SessionsShape,
+    found_session_shape,
     message_shape,
     reactions_shape,
     session_shape,
@@ -48,14 +50,23 @@ async def list_sessions(
     *,
     status: SessionStatus | None = None,
     project_id: Annotated[str | None, Query(max_length=128)] = None,
+    q: Annotated[
+        str | None, Query(description='Words, as they begin; "words" as they stand.')
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=_MOST_A_PAGE)] = 20,
     cursor: str | None = None,
 ) -> Response:
-    """The own sessions, those with the newest activity first."""
-    wanted = Wanted(status, project_id and clean(project_id))
+    """The own sessions, those with the newest activity first.
+
+    With `q` those in whose title, or in one of whose messages, all of its words stand, whatever
+    their case and accents; each says where, as `matches`.
+    """
+    query = None if q is None else parse_query(clean(q))
+    wanted = Wanted(status, project_id and clean(project_id), query)
     found, following = await parts.sessions.page(caller.user_id, wanted, cursor, limit)
+    shape = session_shape if query is None else found_session_shape
     shown: SessionsShape = {
-        "sessions": [session_shape(session) for session in found],
+        "sessions": [shape(session) for session in found],
         "next_cursor": following,
     }
     return JsonResponse(shown)
