@@ -19,6 +19,8 @@ from answers import Chat, unpriced
 from databases import MakeDatabase
 from runnel.chat.entities import Ask, AskKey, SessionRef, Status, Turn
 from runnel.chat.ports import Begun
+from runnel.chat.sessions.searching import parse_query
+from runnel.store import search
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
 from runnel.store.migrate import migrate
@@ -154,12 +156,23 @@ async def _can_be_gone_on_with(chat: Chat, old: "Filled", revision: str) -> None
         *(turn for number in range(3) for turn in _exchange(number)),
         Turn("user", "and now?"),
     ]
+    assert await _found(chat, "ANSWER 1") == [old.chains[0][3]]
+    assert await _found(chat, '"so far"') == [old.chains[1][1]]
     if revision >= "0002":
         asked = replace(ask, key=AskKey("key of old", "f" * 64))
         assert asked.key is not None
         joined = await chat.store.asked_before(old.user_id, asked.key)
         assert joined is not None
         assert joined.text == "answer 2"
+
+
+async def _found(chat: Chat, query: str) -> list[str | None]:
+    """The ids of the messages in which it stands."""
+    asked = parse_query(query)
+    async with chat.database.read() as connection:
+        found = await connection.scalars(search.sessions_with(connection, chat.user_id, asked))
+        texts = await search.matches(connection, chat.user_id, [*found], asked)
+    return [text.message_id for text in texts]
 
 
 def _exchange(number: int) -> tuple[Turn, Turn]:
