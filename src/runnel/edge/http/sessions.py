@@ -59,7 +59,8 @@ async def list_sessions(
     """The own sessions, those with the newest activity first.
 
     With `q` those in whose title, or in one of whose messages, all of its words stand, whatever
-    their case and accents; each says where, as `matches`.
+    their case and accents; each says where, as `matches`. Of a message its first 262,144
+    characters are searched.
     """
     query = None if q is None else parse_query(clean(q))
     wanted = Wanted(status, project_id and clean(project_id), query)
