@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import postgres
-from databases import BACKENDS, Backend, MakeDatabase, making_databases, sqlite_url
+from databases import BACKENDS, Backend, MakeDatabase, done_with, making_databases, sqlite_url
 from postgres import Postgres
 from provider import Provider
 from runnel.bootstrap import migrate_database
@@ -56,10 +56,14 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(autouse=True)
-def no_environment_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_environment_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     """What the developer's machine has set, and its .env, do not reach the tests."""
     forget_environment(monkeypatch)
     monkeypatch.chdir(tmp_path)
+    yield
+    done_with(tmp_path)
 
 
 @pytest.fixture

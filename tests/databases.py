@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +14,7 @@ Backend = Literal["sqlite", "postgres"]
 BACKENDS: Final[tuple[Backend, ...]] = ("sqlite", "postgres")
 MakeDatabase = Callable[..., str]
 _numbers = count(1)
+_by_folder: dict[Path, str] = {}
 
 
 def sqlite_url(file: Path) -> str:
@@ -48,8 +48,14 @@ def all_on_postgres() -> bool:
     return os.environ.get("RUNNEL_TEST_DATABASE") == "postgres"
 
 
-@cache
 def postgres_of(folder: Path) -> str:
     """The database of a server that keeps its other things in a folder: always the same one."""
-    del folder
-    return postgres.migrated_url()
+    if folder not in _by_folder:
+        _by_folder[folder] = postgres.migrated_url()
+    return _by_folder[folder]
+
+
+def done_with(folder: Path) -> None:
+    """Nothing in the folder is needed any more: others may have its servers' databases."""
+    for inside in [each for each in _by_folder if each.is_relative_to(folder)]:
+        postgres.give_back(_by_folder.pop(inside))

@@ -26,7 +26,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -243,6 +244,42 @@ def select(url: str, sql: str, *values: object) -> list[tuple[Any, ...]]:
             await connection.close()
 
     return apart(run())
+
+
+@contextmanager
+def locked(url: str) -> Generator[None]:
+    """Inside, whoever writes waits in vain; who reads does not."""
+    names = ", ".join(f'"{name}"' for name in tables(url))
+    asking = Asking(url)
+    asking.say(f"BEGIN; LOCK TABLE {names} IN EXCLUSIVE MODE;")
+    try:
+        yield
+    finally:
+        asking.close()
+
+
+class Asking:
+    """A connection that stays open, as of another program."""
+
+    def __init__(self, url: str) -> None:
+        self._process = subprocess.Popen(
+            ["psql", "-Xqtv", "ON_ERROR_STOP=1", url.replace("+asyncpg", "")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    def say(self, sql: str) -> None:
+        """Returns once it has been executed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{sql}\n\\echo done\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "done\n"
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 def tables(url: str) -> list[str]:

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import httpx
 
+import postgres
+from databases import all_on_postgres, postgres_of
 from provider import Provider
 from standing import Json
 
@@ -59,12 +61,14 @@ def house_of(provider: Provider, folder: Path) -> Path:
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
+    where = {"DATABASE_URL": postgres_of(folder)} if all_on_postgres() else {}
     return {
         "PATH": os.environ["PATH"],
         "DATA_DIR": str(folder / "data"),
         "MODELS_FILE": str(folder / "models.json"),
         "PORT": "0",
         "CHECKPOINT_SECONDS": "0.05",
+        **where,
         **changes,
     }
 
@@ -108,5 +112,7 @@ def run(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedPr
 
 def rows_of(folder: Path, query: str) -> list[tuple[Any, ...]]:
     """What stands in the database of a server, which may have ended."""
+    if all_on_postgres():
+        return postgres.select(postgres_of(folder), query)
     with closing(sqlite3.connect(folder / "data" / "runnel.db")) as connection:
         return connection.execute(query).fetchall()

@@ -12,10 +12,13 @@ from typing import Any
 
 import httpx
 
+import postgres
+from databases import Backend
 from provider import Answer, Provider
 from runnel.streamlog.memory import MemoryLog
 from serving import LiveServer, Signed, settings_for
 from waiting import until
+from wire import query as of_the_database
 
 Json = dict[str, Any]
 Serve = Callable[..., LiveServer]
@@ -53,8 +56,7 @@ class Standing:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What stands in the database."""
-        with closing(sqlite3.connect(self.server.settings.data_dir / "runnel.db")) as connection:
-            return connection.execute(query).fetchall()
+        return of_the_database(self.server, query)
 
     def left_live(self) -> list[tuple[Any, ...]]:
         """The generations that have not ended."""
@@ -112,6 +114,11 @@ class Standing:
 @contextmanager
 def locked(stand: Standing) -> Generator[None]:
     """Another process writes to the database meanwhile."""
+    url = stand.server.settings.database_url
+    if url.startswith("postgresql"):
+        with postgres.locked(url):
+            yield
+        return
     file = stand.server.settings.data_dir / "runnel.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
@@ -119,9 +126,13 @@ def locked(stand: Standing) -> Generator[None]:
 
 
 @contextmanager
-def standing(migrated: Path, folder: Path, **changes: Any) -> Generator[Standing]:
+def standing(
+    migrated: Path, folder: Path, *, backend: Backend = "sqlite", **changes: Any
+) -> Generator[Standing]:
     """Starts both. The alias `chat/test` is the only one there is."""
     shutil.copy(migrated, folder / "runnel.db")
+    if backend == "postgres":
+        changes["database_url"] = postgres.migrated_url()
     with Provider() as provider:
         alias = {"provider": "openai", "model": "test", "base_url": provider.url}
         (folder / "models.json").write_text(dumps({"aliases": {"chat/test": alias}}))

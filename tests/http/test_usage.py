@@ -1,8 +1,6 @@
 """`GET /api/usage`: what one's own answers took, by day and model, and nobody else's."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -49,8 +47,12 @@ def ask(client: httpx.Client, **body: Any) -> str:
 
 def asked_at(server: LiveServer, generation_id: str, moment: datetime) -> None:
     kept = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    with closing(sqlite3.connect(server.settings.data_dir / "runnel.db")) as base, base:
-        base.execute("UPDATE generations SET created_at = ? WHERE id = ?", (kept, generation_id))
+    if server.settings.database_url.startswith("postgresql"):
+        kept += "+00"
+    query(
+        server,
+        f"UPDATE generations SET created_at = '{kept}' WHERE id = '{generation_id}'",  # noqa: S608 - the test's own
+    )
 
 
 def used(client: httpx.Client, **params: str) -> Json:
@@ -193,5 +195,5 @@ def test_the_first_and_the_last_day_of_all_are_days_too(ada: httpx.Client) -> No
 
 def test_answers_of_hidden_sessions_count(server: LiveServer, ada: httpx.Client) -> None:
     ask(ada)
-    query(server, "UPDATE sessions SET hidden = 1")
+    query(server, "UPDATE sessions SET hidden = true")
     assert used(ada)["total"]["generations"] == 1
