@@ -41,9 +41,9 @@ PASSWORD: Final = "canary-of-postgres"
 USER: Final = "runnel"
 TEMPLATE: Final = "migrated"
 _START_SECONDS: Final = 30
+# Commits are written before they are confirmed: a test may crash it, but not the machine.
 _OPTIONS: Final = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",

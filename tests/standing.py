@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 
 import postgres
-from databases import Backend
 from provider import Answer, Provider
 from runnel.streamlog.memory import MemoryLog
 from serving import LiveServer, Signed, settings_for
@@ -126,13 +125,9 @@ def locked(stand: Standing) -> Generator[None]:
 
 
 @contextmanager
-def standing(
-    migrated: Path, folder: Path, *, backend: Backend = "sqlite", **changes: Any
-) -> Generator[Standing]:
+def standing(migrated: Path, folder: Path, **changes: Any) -> Generator[Standing]:
     """Starts both. The alias `chat/test` is the only one there is."""
     shutil.copy(migrated, folder / "runnel.db")
-    if backend == "postgres":
-        changes["database_url"] = postgres.migrated_url()
     with Provider() as provider:
         alias = {"provider": "openai", "model": "test", "base_url": provider.url}
         (folder / "models.json").write_text(dumps({"aliases": {"chat/test": alias}}))

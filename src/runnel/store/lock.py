@@ -14,7 +14,7 @@ _log = structlog.stdlib.get_logger()
 #: The number of the advisory lock: "runnel", and the first thing that is locked by it.
 _SERVER: Final = 0x72756E6E656C00
 #: A server that was killed holds its lock until Postgres has noticed.
-_PATIENCE_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.1
 _CHECK_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
