@@ -142,7 +142,7 @@ def test_what_a_body_names_of_anothers_is_not_there(
             house.http.request(method, path, json=each, headers=other.headers | SAME_ID)
             for each in (body, unknown_body)
         )
-        problem(unknown, 404, "not_found")
+        problem(unknown, 404, "not_found", more={*unknown.json()} & {"errors"})
         assert shown(foreign) == shown(unknown), path
         problem(house.http.request(method, path, json=body), 401, "unauthorized")
     assert state(owned) == before
