@@ -126,7 +126,7 @@ def test_what_a_body_names_of_anothers_is_not_there(
             ("POST", "/api/generate", {"message": "x", "session_id": ids["session_id"]}),
             ("POST", "/chat", {"message": "x", "attachments": [ids["attachment_id"]]}),
             ("POST", "/api/tickets", {"generation_id": ids["generation_id"]}),
-            ("POST", "/api/export", {"session_id": ids["session_id"], "format": "json"}),
+            ("POST", "/api/chat/export", {"session_id": ids["session_id"], "format": "json"}),
             (
                 "PUT",
                 f"/api/chat/sessions/{own['session_id']}/branch",
