@@ -1,13 +1,15 @@
 """`/api/chats`: the same sessions in the words of chats."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from runnel.accounts.entities import Identity
@@ -18,6 +20,7 @@ from runnel.chat.sessions.ports import MessagePage, Wanted
 from runnel.edge.clients import client_of
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.chat_ids import chat_id as shown_id
+from runnel.edge.http.downloading import Download
 from runnel.edge.http.session_bodies import Title
 from runnel.edge.http.session_paths import named
 from runnel.edge.http.shapes import shaped
@@ -111,9 +114,18 @@ async def get_chat(parts: AppParts, caller: Caller, chat_id: str) -> Response:
     session = await parts.sessions.get(caller.user_id, named(chat_id, caller))
     ref = SessionRef(id=session.id)
     first = await parts.sessions.messages(caller.user_id, ref, MessagePage(_MESSAGES_A_READ))
-    return StreamingResponse(
-        _written(parts, caller, session, *first), media_type="application/json"
-    )
+    closed = asyncio.Event()
+    with ExitStack() as stack:
+        stack.enter_context(parts.watch.holding(caller, closed.set))
+        return Download(
+            _encoded(_listed(session))[:-1] + b',"messages":[',
+            _written(parts, caller, ref, *first),
+            media_type="application/json",
+            closed=closed,
+            held=stack.pop_all(),
+            send_timeout_seconds=parts.settings.send_timeout_seconds,
+        )
+    raise AssertionError  # ExitStack swallows nothing
 
 
 @router.post(
@@ -140,13 +152,11 @@ async def abort_chat(parts: AppParts, caller: Caller, chat_id: str) -> Response:
 async def _written(
     parts: Parts,
     caller: Identity,
-    session: Session,
+    ref: SessionRef,
     messages: Sequence[StoredMessage],
     following: str | None,
 ) -> AsyncGenerator[bytes]:
-    """The chat as JSON, a page of messages at a time: a long one needs no more memory."""
-    yield _encoded(_listed(session))[:-1] + b',"messages":['
-    ref = SessionRef(id=session.id)
+    """The messages of a chat as JSON, a page at a time: a long one needs no more memory."""
     while True:
         joined = b",".join(_encoded(_shown(message)) for message in messages)
         if following is None:

@@ -1,4 +1,4 @@
-"""A file that is made while it is sent. One that breaks off is cut: no client takes it for whole."""
+"""What is made while it is sent. If it breaks off it is cut: no client takes a part for the whole."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,9 @@ _log = structlog.stdlib.get_logger()
 
 
 class Download(Response):
-    """Sends chunks as fast as the client takes them. `held` is given back at the end.
+    """Sends chunks as fast as the client takes them, as a file to be kept if it has a name.
+
+    `held` is given back at the end.
 
     It is cut when `closed` is set, when the chunks cannot go on (RunnelError), and when nobody
     takes one for `send_timeout_seconds`; with the client's leaving the work ends.
@@ -26,7 +28,7 @@ class Download(Response):
         first: bytes,
         rest: AsyncGenerator[bytes],
         *,
-        filename: str,
+        filename: str | None = None,
         media_type: str,
         closed: asyncio.Event,
         held: ExitStack,
@@ -39,10 +41,10 @@ class Download(Response):
         self._send_timeout_seconds = send_timeout_seconds
         # Not by `init_headers` of an empty body: it would say that the length is 0.
         super().__init__(media_type=media_type)
-        self.raw_headers = [
-            (b"content-type", media_type.encode()),
-            (b"content-disposition", f'attachment; filename="{filename}"'.encode()),
-        ]
+        self.raw_headers = [(b"content-type", media_type.encode())]
+        if filename is not None:
+            disposition = f'attachment; filename="{filename}"'
+            self.raw_headers.append((b"content-disposition", disposition.encode()))
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
