@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from runnel.chat.entities import Turn
 from runnel.chat.sessions.passages import Passage, passages
@@ -37,7 +38,6 @@ from runnel.store.tables import GenerationRow, MessageRow, SearchDocumentRow, Se
 _FOUND_ROLES: Final = frozenset({"user", "assistant"})
 #: Texts of more characters are cut into words in a thread: it takes a millisecond or more.
 _LONG: Final = 4_096
-
 
 #: The passages of texts, by the text.
 Prepared = Mapping[str, Sequence[Passage]]
@@ -165,7 +165,10 @@ async def matches(
             SearchDocumentRow.message_id,
             func.min(SearchDocumentRow.id).label("id"),
         )
-        .where(SearchDocumentRow.session_id.in_(session_ids), _matching(connection, user_id, query))
+        .where(
+            SearchDocumentRow.session_id.in_(session_ids),
+            _matching(connection, user_id, query, session_ids),
+        )
         .group_by(SearchDocumentRow.session_id, SearchDocumentRow.message_id)
         .subquery()
     )
@@ -218,11 +221,21 @@ def _snippets(texts: Collection[FoundText], query: Query) -> dict[str, list[Matc
     return shown
 
 
-def _matching(connection: AsyncConnection, user_id: str, query: Query) -> ColumnElement[bool]:
+def _matching(
+    connection: AsyncConnection, user_id: str, query: Query, near: Collection[str] = ()
+) -> ColumnElement[bool]:
+    """Which documents have it. `near` are the ids of the sessions whose documents are wanted."""
     asked = index_query(connection.dialect, owner_of(user_id), query)
     if connection.dialect.name != "sqlite":
         return SearchDocumentRow.words.op("@@")(cast(literal(asked, Text), TSQUERY))
     index = table("search_index", column("rowid"))
-    return SearchDocumentRow.id.in_(
-        select(index.c.rowid).where(literal_column("search_index").op("MATCH")(asked))
-    )
+    found = select(index.c.rowid).where(literal_column("search_index").op("MATCH")(asked))
+    if near:
+        # What was said of late stands together in the index; all else is then passed over.
+        document = aliased(SearchDocumentRow)
+        within = document.session_id.in_(near)
+        found = found.where(
+            index.c.rowid >= select(func.min(document.id)).where(within).scalar_subquery(),
+            index.c.rowid <= select(func.max(document.id)).where(within).scalar_subquery(),
+        )
+    return SearchDocumentRow.id.in_(found)
