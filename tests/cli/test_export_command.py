@@ -84,6 +84,17 @@ def test_a_file_at_fault_says_where_and_brings_nothing_of_that_session(here: Her
     assert here("import", "eve", "-", given=LINES).returncode == 0
 
 
+def test_a_file_that_is_not_what_its_record_says_is_refused(here: Here, tmp_path: Path) -> None:
+    assert here("users", "add", "eve").returncode == 0
+    forged = LINES.replace(b'"text/plain","bytes":21', b'"image/png","bytes":21')
+    ended = here("import", "eve", "-", given=forged)
+    assert ended.returncode == 1
+    assert "its data is text/plain, and not image/png" in ended.stderr
+    assert not [each for each in (tmp_path / "data").rglob("*000020*") if each.is_file()]
+    assert here("import", "eve", "-", given=LINES).returncode == 0
+    assert [each for each in (tmp_path / "data").rglob("*000020*") if each.is_file()]
+
+
 def test_what_cannot_be_called_so_is_bad_usage(house: Here, tmp_path: Path) -> None:
     for arguments in (
         ("import", "ada", str(tmp_path / "none")),

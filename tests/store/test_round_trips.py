@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+import re
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -31,6 +34,9 @@ TEXTS = st.lists(
     min_size=1,
     max_size=8,
 )
+
+
+_MESSAGE: Final = re.compile(rb"^--- .*, message ([0-9a-f-]{36}) ---$", re.MULTILINE)
 
 
 @asynccontextmanager
@@ -77,6 +83,15 @@ async def there_and_back(urls: list[str], seed: int, texts: list[str]) -> None:
         assert more.kept == files.kept
         assert await exported(third, bob, more, lines) == lines_of_first
         assert await exported(third, bob, more, json) == document
+        for database, user in ((first, ada), (second, eve)):
+            told = await exported(database, user, files, ExportFormat.TEXT)
+            assert sorted(_MESSAGE.findall(told)) == sorted(ids_of(lines_of_first))
+
+
+def ids_of(export: bytes) -> list[bytes]:
+    """The ids of messages; each is told once to people, wherever it stands in its tree."""
+    records = map(orjson.loads, export.split(b"\n")[:-1])
+    return [each["message_id"].encode() for each in records if each.get("type") == "message"]
 
 
 @pytest.mark.parametrize("middle", BACKENDS)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, cast
 
-from sqlalchemy import Row, Select, and_, case, exists, func, literal, or_, select, tuple_
+from sqlalchemy import Row, Select, and_, exists, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -82,8 +82,14 @@ class SqlExports:
         if leaf_id is None:
             return Messages((), None)
         stems = tree.stems(leaf_id)
-        on_branch = select(MessageRow.id).join(
-            stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto)
+        first = after.depth + 1 if after else 0
+        on_branch = (
+            select(MessageRow.id)
+            .join(
+                stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto)
+            )
+            # A branch has one message a depth: without this each page would sort all of it.
+            .where(MessageRow.depth.between(first, first + most), stems.c.upto >= first)
         )
         return await self._page(on_branch, after, most)
 
@@ -146,26 +152,26 @@ def _of(whole: Whole) -> Select[*tuple[Any, ...]]:
 def _stretches(whole: Whole) -> Select[*tuple[Any, ...]]:
     """Stems that are not of the active branch, and the ends of those that are in part."""
     stems = tree.stems(whole.session.active_message_id or "")
-    origin = aliased(MessageRow, name="origin")
+    parent = aliased(MessageRow, name="parent")
+    left = aliased(MessageRow, name="left_at")
     beyond = aliased(MessageRow, name="beyond")
     goes_on = exists().where(
         beyond.stem_id == _HEAD.id,
         beyond.depth == stems.c.upto + 1,
         beyond.id <= whole.last_message_id,
     )
-    from_parent = and_(stems.c.upto.is_(None), origin.id == _HEAD.parent_id)
-    from_branch = and_(origin.stem_id == _HEAD.id, origin.depth == stems.c.upto)
     return (
         select(
             _HEAD.id,
             _HEAD.depth,
-            case((stems.c.upto.is_(None), _HEAD.depth), else_=stems.c.upto + 1).label("first"),
-            origin.role,
-            origin.created_at,
-            func.substr(origin.content, 1, _WORDS).label("words"),
+            func.coalesce(stems.c.upto + 1, _HEAD.depth).label("first"),
+            func.coalesce(left.role, parent.role).label("role"),
+            func.coalesce(left.created_at, parent.created_at, type_=UtcDateTime).label("at"),
+            func.substr(func.coalesce(left.content, parent.content), 1, _WORDS).label("words"),
         )
         .outerjoin(stems, stems.c.stem_id == _HEAD.id)
-        .outerjoin(origin, or_(from_parent, from_branch))
+        .outerjoin(left, and_(left.stem_id == _HEAD.id, left.depth == stems.c.upto))
+        .outerjoin(parent, parent.id == _HEAD.parent_id)
         .where(
             _HEAD.session_id == whole.session.session_id,
             _HEAD.stem_id == _HEAD.id,
@@ -178,7 +184,7 @@ def _stretches(whole: Whole) -> Select[*tuple[Any, ...]]:
 
 
 def _stretch(row: Row[*tuple[Any, ...]]) -> Stretch:
-    fork = None if row.role is None else Fork(row.role, row.created_at, row.words)
+    fork = None if row.role is None else Fork(row.role, row.at, row.words)
     return Stretch(row.id, row.first, fork, Place(row.depth, row.id))
 
 
