@@ -31,6 +31,7 @@ from runnel.chat.sessions.import_files import ImportedFiles
 from runnel.chat.sessions.importing import Importing
 from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
+from runnel.chat.sessions.titles import Titles
 from runnel.configs import (
     attachment_rules,
     bounds_of,
@@ -66,9 +67,11 @@ from runnel.store.lock import ServerLock, server_lock
 from runnel.store.migrate import migrate
 from runnel.store.purging import SqlPurging
 from runnel.store.session_store import SqlSessions
+from runnel.store.titles import SqlTitles
 from runnel.store.usage import SqlReports
 from runnel.streamlog.memory import MemoryLog
 from runnel.telemetry import logs
+from runnel.telemetry.observers import Observers
 from runnel.telemetry.opening import Telemetry, open_telemetry
 
 _log = structlog.stdlib.get_logger()
@@ -119,6 +122,16 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
         reports = SqlReports(database)
         metrics, observers = telemetry.metrics, telemetry.observers
+        if settings.title_model is not None:
+            titles = Titles(
+                SqlTitles(database),
+                catalog,
+                settings.title_model,
+                bounds_of(settings),
+                seconds=settings.title_seconds,
+            )
+            stack.push_async_callback(titles.close)
+            observers = Observers(observers, titles.ended)
         crashed = await store.interrupt_left_running(catalog.priced)
         metrics.interrupted("crash", len(crashed))
         await _tell_of_crashed(telemetry, crashed, reports)

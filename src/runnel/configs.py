@@ -33,6 +33,7 @@ def catalog_config(settings: Settings) -> CatalogConfig:
     return CatalogConfig(
         models_file=settings.models_file,
         default_model=settings.default_model,
+        title_model=settings.title_model,
         system_prompt=settings.system_prompt,
         temperature=settings.temperature,
         context_tokens=settings.history_max_tokens,

@@ -98,7 +98,10 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The answer is whole. `text_length` counts characters; times are milliseconds."""
+    """The answer is whole. `text_length` counts characters; times are milliseconds.
+
+    `agent` is the graph's node that spoke last, None for what is no graph.
+    """
 
     type: ClassVar = "end"
     terminal: ClassVar = True
@@ -110,6 +113,7 @@ class End:
     text_length: int
     latency_ms: int
     first_token_ms: int | None
+    agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

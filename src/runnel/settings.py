@@ -140,6 +140,8 @@ class ModelSettings(BaseSettings):
 
     models_file: Path = Path("config/models.json")
     default_model: str | None = None
+    title_model: str | None = None
+    title_seconds: Seconds = 20
     system_prompt: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     openai_api_key: SecretStr | None = None

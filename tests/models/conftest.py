@@ -25,6 +25,7 @@ async def load(tmp_path: Path) -> AsyncIterator[Load]:
         defaults: dict[str, Any] = {
             "models_file": path,
             "default_model": None,
+            "title_model": None,
             "system_prompt": None,
             "temperature": None,
             "context_tokens": 1000,

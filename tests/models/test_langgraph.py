@@ -21,6 +21,7 @@ from runnel.events import Usage
 from runnel.models import langgraph
 from runnel.models.langchain import LangChainModel
 from saying import QUESTION, said
+from sockets import opened
 from wire import Serve
 
 CALL = Answer(
@@ -155,6 +156,42 @@ def test_an_agents_answer_over_http_is_its_models_text_and_no_more(
         "source": "provider",
     }
     assert (end.data["finish_reason"], end.data["provider_model"]) == ("stop", "graphs:agent")
+
+
+async def test_a_piece_says_which_node_speaks(provider: Provider) -> None:
+    provider.answer("test", Answer(["A", " draft."]))
+    provider.answer("reviewer", Answer(["Good."]))
+    agents = [
+        piece.agent
+        async for batch in graph("reviewed").stream(QUESTION, Params())
+        for piece in batch
+        if piece.text
+    ]
+    assert agents == ["step0", "step0", "step1"]
+
+
+async def test_the_node_that_spoke_last_is_shown_as_the_agent(
+    serve: Serve, provider: Provider
+) -> None:
+    models = serving("graphs:reviewed")
+    models["aliases"]["chat/plain"] = {"provider": "openai", "model": "p", "base_url": provider.url}
+    server = serve(models=models | {"default": "chat/graph"})
+    user = server.user("ana")
+    async with opened(server, "/ws/room", user) as socket:
+        session_id = (await socket.next())["session_id"]
+        used: list[str] = []
+        for model in ("chat/graph", "chat/plain"):
+            await socket.send({"type": "message", "content": "Rain?", "model": model})
+            while (frame := await socket.next())["type"] != "stream_end":
+                pass
+            used.append(frame["metadata"]["agent_used"])
+    assert used == ["step1", "chat/plain"]
+    async with server.client(user) as client:
+        shown = await client.get(f"/api/chat/sessions/{session_id}/messages")
+        streamed = await client.post("/api/generate", json={"prompt": "Sun?", "format": "events"})
+    answers = [each for each in shown.json()["messages"] if each["role"] == "assistant"]
+    assert [each["metadata"]["agent_used"] for each in answers] == used
+    assert "agent" not in parsed_events(streamed.content)[-1].data
 
 
 async def test_its_name_is_what_models_json_says(load: Load) -> None:

@@ -57,6 +57,7 @@ class Attempt:
         self.prompt = question.prompt(model.terms)
         self.draft = Draft(max_bytes=bounds.max_bytes, max_events=bounds.max_events)
         self.finish_reason: FinishReason | None = None
+        self.agent: str | None = None  # that spoke last
         self.silence: RunnelError | None = None
         self._params = question.params
         self._usage: Usage | None = None
@@ -103,6 +104,7 @@ class Attempt:
         for piece in batch:
             self._usage = piece.usage or self._usage
             self.finish_reason = piece.finish_reason or self.finish_reason
+            self.agent = piece.agent or self.agent
             events += map(Token, self.draft.feed(piece.text))
             for call in piece.tool_calls:
                 if self.draft.full:

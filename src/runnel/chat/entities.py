@@ -248,7 +248,7 @@ class Generation:
 
     `stream_responses` is how its session is set. `position` is that of the last event known to the store: of the last checkpoint while it
     runs, of the terminal event afterwards, None before anything was written. `text` is exactly
-    the text up to there. Times in milliseconds.
+    the text up to there. `agent` is the graph's node that spoke. Times in milliseconds.
     """
 
     id: str
@@ -273,6 +273,7 @@ class Generation:
     aborted_by: str | None = None
     first_token_ms: int | None = None
     latency_ms: int | None = None
+    agent: str | None = None
 
     @property
     def end(self) -> Position | None:
@@ -301,6 +302,7 @@ class Generation:
                     text_length=len(self.text),
                     latency_ms=self.latency_ms or 0,
                     first_token_ms=self.first_token_ms,
+                    agent=self.agent,
                 )
             case Status.ABORTED if self.usage:
                 return Aborted(by=self.aborted_by or "user", usage=self.usage)
@@ -314,7 +316,8 @@ class Generation:
 class Ending:
     """How a generation ended, before it is known whether this end is the one that holds.
 
-    `answered_by` is told where that may be another model than the one that was asked.
+    `answered_by` is told where that may be another model than the one that was asked; `agent` is
+    the graph's node that spoke last.
     """
 
     status: Status
@@ -327,6 +330,7 @@ class Ending:
     first_token_ms: int | None = None
     latency_ms: int | None = None
     answered_by: ModelName | None = None
+    agent: str | None = None
 
 
 INTERRUPTED: Final = Failure(

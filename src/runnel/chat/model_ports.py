@@ -14,7 +14,7 @@ from runnel.events import FinishReason, ToolCall, Usage
 @dataclass(frozen=True, slots=True)
 class Piece:
     """What a model gives at a time: text, calls of tools, the reason why it ended, the tokens it
-    counted.
+    counted. `agent` is which part of a graph says it, where there are several.
 
     An empty one is a sign of life: a model that thinks without speaking is not silent.
     """
@@ -23,6 +23,7 @@ class Piece:
     tool_calls: Sequence[ToolCall] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    agent: str | None = None
 
 
 class NotTakenError(RunnelError):

@@ -267,6 +267,7 @@ class Producer:
             first_token_ms=self._first_token_ms,
             latency_ms=self._elapsed_ms(),
             answered_by=_name_of(self._author.model),
+            agent=self._author.agent,
         )
 
     def _elapsed_ms(self) -> int:

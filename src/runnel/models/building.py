@@ -42,6 +42,7 @@ class CatalogConfig:
 
     models_file: Path
     default_model: str | None
+    title_model: str | None
     system_prompt: str | None
     temperature: float | None
     context_tokens: int
@@ -96,6 +97,7 @@ class Builder:
         given = file.read(config.models_file)
         entries = self._with_environment(given)
         default, faults = _default(config, given, list(entries))
+        faults += _wrong_title_model(config.title_model, list(entries))
         faults += _wrong_fallbacks(entries, config.models_file)
         models: dict[str, LangChainModel] = {}
         missing: dict[str, str] = {}
@@ -259,6 +261,12 @@ def _wrong_fallbacks(entries: Mapping[str, AliasConfig], path: Path) -> list[str
             said.append("an alias is named twice")
         faults += [f"{path}: aliases.{alias}.fallbacks: {what}" for what in said]
     return faults
+
+
+def _wrong_title_model(name: str | None, aliases: Sequence[str]) -> list[str]:
+    if name is None or name in aliases:
+        return []
+    return [f"TITLE_MODEL: there is no alias {name}; there are {', '.join(aliases)}"]
 
 
 def _default(

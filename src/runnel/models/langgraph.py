@@ -72,9 +72,9 @@ def _speaking(graph: Graph) -> Speak:
         answer = _Answer()
         stream = graph.astream({"messages": messages_of(turns)}, stream_mode="messages")
         async with aclosing(stream):
-            async for message, _metadata in stream:
+            async for message, metadata in stream:
                 if isinstance(message, AIMessage):
-                    yield (answer.piece(message),)
+                    yield (answer.piece(message, metadata["langgraph_node"]),)
                 else:
                     yield (Piece(),)  # a tool's result, or another sign of life
         yield (answer.end(),)
@@ -93,15 +93,16 @@ class _Answer:
         self._reason: FinishReason = "stop"
         self._unfinished: set[str | None] = set()
 
-    def piece(self, message: AIMessage) -> Piece:
+    def piece(self, message: AIMessage, node: str) -> Piece:
         pieces = self._pieces.setdefault(message.id, Pieces())
         text = pieces.piece(message).text
         self._note(message)
         if text and self._any and message.id != self._spoken:
             text = f"\n\n{text}"  # two models' messages are two paragraphs
-        if text:
-            self._any, self._spoken = True, message.id
-        return Piece(text)
+        if not text:
+            return Piece()
+        self._any, self._spoken = True, message.id
+        return Piece(text, agent=node)
 
     def _note(self, message: AIMessage) -> None:
         usage = usage_of(message)

@@ -13,7 +13,7 @@ from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, S
 from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import attachments, generations, search, sessions, shown, users
+from runnel.store import attachments, generations, search, sessions, shown, titles, users
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
@@ -69,6 +69,9 @@ class ChatStore:
             ids = await sessions.add_messages(
                 connection, session, stands.parent, stands.grows, time
             )
+            question = next((turn.text for turn in stands.grows if turn.role == "user"), None)
+            if question and not (session.titled or ask.stateless):
+                await titles.call_by_question(connection, ask.user_id, session.id, question)
             await search.add_turns(
                 connection,
                 ask.user_id,

@@ -178,6 +178,7 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
             **_names(ending.answered_by),
             first_token_ms=ending.first_token_ms,
             latency_ms=ending.latency_ms,
+            agent=ending.agent,
         )
     )
     if cast("CursorResult[tuple[()]]", result).rowcount != 1:

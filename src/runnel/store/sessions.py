@@ -26,6 +26,7 @@ class FoundSession:
     leaf_id: str | None
     closed: bool = False
     settings: SessionSettings = AS_USUAL
+    titled: bool = False
 
 
 async def find_or_create(
@@ -76,6 +77,7 @@ async def find(
         SessionRow.language,
         SessionRow.stream_responses,
         SessionRow.system_prompt,
+        SessionRow.title.is_not(None).label("titled"),
     ).where(own(user_id, ref))
     row = (await connection.execute(query.with_for_update() if lock else query)).first()
     if row is None:
@@ -83,7 +85,9 @@ async def find(
     settings = SessionSettings(
         row.model_preference, row.language, row.stream_responses, row.system_prompt
     )
-    return FoundSession(row.id, row.name, row.leaf_id, row.closed_at is not None, settings)
+    return FoundSession(
+        row.id, row.name, row.leaf_id, row.closed_at is not None, settings, row.titled
+    )
 
 
 async def _create(

@@ -188,6 +188,7 @@ async def _shown(
         aborted_by=row.aborted_by,
         first_token_ms=row.first_token_ms,
         latency_ms=row.latency_ms,
+        agent=row.agent,
     )
 
 

@@ -102,7 +102,8 @@ class SessionRow(Base):
     """A conversation. `leaf_id` is the last message of its active branch.
 
     A `hidden` one was made for a client that keeps the talk itself; no list shows it. `title_by`
-    says where the title is from: `question`, `asking` (a model is asked for one), `model`, `user`.
+    says where the title is from: `question`, `asking` (from there too, and a model is asked for
+    another one, or was in vain), `model`, `user`.
     From `purged_at` on it is gone for everybody; it is hidden, has no name, and its rows follow.
     """
 

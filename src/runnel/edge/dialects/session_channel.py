@@ -179,6 +179,6 @@ def _metadata(end: End) -> dict[str, Any]:
     return {
         "tokens_used": end.usage.total_tokens,
         "processing_time": end.latency_ms / 1000,
-        "agent_used": end.model,
+        "agent_used": end.agent or end.model,
         "finish_reason": end.finish_reason,
     }

@@ -1,0 +1,62 @@
+"""What is written of titles. Where one is from decides who may write the next."""
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runnel.chat.sessions.titles import title_of
+from runnel.store import search
+from runnel.store.engine import Database
+from runnel.store.tables import SessionRow
+
+
+class SqlTitles:
+    """Implements chat.sessions.titles.TitleStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin_asking(self, session_id: str) -> bool:
+        which = (
+            SessionRow.id == session_id,
+            SessionRow.title_by == "question",
+            SessionRow.hidden.is_(False),
+        )
+        async with self._database.read() as connection:
+            # Of most answers it is not the first; a look takes no place from those who write.
+            if await connection.scalar(select(SessionRow.id).where(*which)) is None:
+                return False
+        async with self._database.write() as connection:
+            taken = await connection.scalar(
+                update(SessionRow).where(*which).values(title_by="asking").returning(SessionRow.id)
+            )
+            return taken is not None
+
+    async def set_asked(self, session_id: str, title: str) -> None:
+        async with self._database.write() as connection:
+            user_id = await connection.scalar(
+                update(SessionRow)
+                .where(
+                    SessionRow.id == session_id,
+                    SessionRow.title_by == "asking",
+                    SessionRow.hidden.is_(False),
+                )
+                .values(title=title, title_by="model")
+                .returning(SessionRow.user_id)
+            )
+            if user_id is not None:
+                await search.set_title(connection, user_id, session_id, title)
+
+
+async def call_by_question(
+    connection: AsyncConnection, user_id: str, session_id: str, question: str
+) -> None:
+    """Titles a session that has no title yet, and that nobody else changes meanwhile."""
+    title = title_of(question)
+    if title is None:
+        return
+    await connection.execute(
+        update(SessionRow)
+        .where(SessionRow.id == session_id)
+        .values(title=title, title_by="question")
+    )
+    await search.set_title(connection, user_id, session_id, title)
