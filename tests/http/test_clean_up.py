@@ -11,7 +11,7 @@ from provider import Answer
 from serving import LiveServer, settings_for
 from standing import Json, Standing, standing
 from waiting import until
-from wire import query
+from wire import query, settle
 
 CHAT: Final = "/chat"
 ROUNDS: Final = {
@@ -111,6 +111,9 @@ def test_a_session_that_is_being_answered_is_left_alone(stand: Standing) -> None
         until(lambda: session(stand, other)["status"] == "closed")
         assert session(stand, asked["session_id"])["status"] != "closed"
         stand.provider.release()
+        settle(stand.server)
+        assert session(stand, asked["session_id"])["status"] == "active"
+        aged(stand, "sessions", "last_activity", asked["session_id"], days=9)
         until(lambda: session(stand, asked["session_id"])["status"] == "closed")
     assert stand.generation(asked["generation_id"])["text"] == "one two"
 

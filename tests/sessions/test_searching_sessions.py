@@ -16,6 +16,8 @@ def test_what_was_said_is_found_and_shown_where(ada: Talker) -> None:
     body, trip = ada.sessions(q="CORAÇÃO")
     assert (body["name"], trip["name"]) == ("body", "trip")
     assert body["matches"] == [
+        # Its first question is its title too.
+        {"message_id": None, "snippet": "Onde fica o <mark>coracao</mark>?"},
         {
             "message_id": said["message_id"],
             "snippet": "O &lt;b&gt;<mark>coração</mark>&lt;/b&gt; fica no peito.",

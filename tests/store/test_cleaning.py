@@ -91,6 +91,7 @@ async def test_what_is_being_answered_is_neither_closed_nor_purged(chat: Chat) -
     assert await store.mark_hidden(now() - DAY, now(), 10) == []
     for generation in (live, hidden):
         assert await chat.store.finish(generation.id, 1, ENDED)
+        await stand(chat, generation.session_id, last_activity=now() - 9 * DAY)  # an end is some
     assert ids(await store.mark_closed(now() - DAY, now(), 10)) == [live.session_id]
     assert ids(await store.mark_hidden(now() - DAY, now(), 10)) == [hidden.session_id]
 
