@@ -38,6 +38,29 @@ def png_that_claims(width: int, height: int) -> bytes:
     )
 
 
+def webp_that_claims(width: int, height: int) -> bytes:
+    """A picture that moves, of a few bytes, that says that it is huge."""
+    still = picture("WEBP", (2, 2))[12:]
+
+    def three(number: int) -> bytes:
+        return struct.pack("<I", number)[:3]
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return kind + struct.pack("<I", len(data)) + data
+
+    frame = three(0) * 2 + three(1) * 2 + three(50) + b"\0" + still
+    canvas = bytes([2, 0, 0, 0]) + three(width - 1) + three(height - 1)
+    body = chunk(b"VP8X", canvas) + chunk(b"ANIM", bytes(6)) + chunk(b"ANMF", frame)
+    return chunk(b"RIFF", b"WEBP" + body)
+
+
+def gif_of_comments(count: int) -> bytes:
+    """A picture that begins with ever so many comments."""
+    picture_bytes = picture("GIF", (1, 1))
+    header = 13 + 3 * 2 ** ((picture_bytes[10] & 7) + 1)  # with its table of colours
+    return picture_bytes[:header] + b"\x21\xfe\x01a\x00" * count + picture_bytes[header:]
+
+
 def pdf(*pages: str) -> bytes:
     """A PDF with a line of text a page."""
     return pdf_drawn(*[f"BT /F1 12 Tf 72 720 Td ({page}) Tj ET".encode() for page in pages])

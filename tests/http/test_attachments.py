@@ -1,5 +1,8 @@
 """Files over HTTP: what is taken and as what, what is not, and who is shown them."""
 
+import asyncio
+import io
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,11 +12,16 @@ import pytest
 from given_files import (
     animated,
     attached,
+    gif_of_comments,
     pdf,
     picture,
     png_that_claims,
     upload,
+    webp_that_claims,
 )
+from runnel.errors import RunnelError
+from runnel.files.kinds import Kinds
+from runnel.files.pdf import PdfTexts
 from serving import Signed
 from wire import NOBODYS_ID, House, but_id, problem, query, refused_field
 
@@ -148,6 +156,22 @@ def test_a_picture_with_too_many_pixels_is_not_even_unpacked(
 ) -> None:
     body = problem(upload(house, ada, png_that_claims(*size)), 413, TOO_LARGE, more={"errors"})
     assert f"{size[0]} × {size[1]}" in body["detail"]
+
+
+def test_a_moving_picture_with_too_many_pixels_neither(house: House, ada: Signed) -> None:
+    assert attached(house, ada, webp_that_claims(10, 10))["width"] == 10
+    for size in ((101, 100), (16_383, 16_383), (2**24 - 1, 200)):
+        problem(upload(house, ada, webp_that_claims(*size)), 413, TOO_LARGE, more={"errors"})
+
+
+def test_a_picture_that_is_nothing_but_comments_is_not_read_to_its_end() -> None:
+    kinds = Kinds(PdfTexts(seconds=1, max_characters=1), max_pixels=10_000, max_characters=50_000)
+    content = gif_of_comments(2_000_000)
+    began = time.monotonic()
+    with pytest.raises(RunnelError, match="header is broken"):
+        asyncio.run(kinds.examine("a.gif", io.BytesIO(content)))
+    assert time.monotonic() - began < 2
+    assert asyncio.run(kinds.examine("a.gif", io.BytesIO(gif_of_comments(1000)))).width == 1
 
 
 def test_a_file_may_be_so_large_and_no_larger(house: House, ada: Signed) -> None:

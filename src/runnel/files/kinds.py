@@ -2,6 +2,7 @@
 
 import asyncio
 import codecs
+import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO, Final
 
 import puremagic
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Image import DecompressionBombError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -22,12 +24,16 @@ from runnel.files.pdf import PdfTexts
 _HEAD_BYTES: Final = 4096
 #: Between two of them other threads get their turn.
 _PIECE_BYTES: Final = 64 * 1024
+#: The header of a picture, with all that may stand before its pixels. A file that is nothing but
+#: comments would be read for seconds.
+_HEADER_BYTES: Final = 1024 * 1024
 _PDF: Final = "application/pdf"
+_WEBP: Final = "image/webp"
 #: Each reads a header when it is made, and no pixel. PIL.Image.open would warn by bounds of its own.
 _IMAGES: Final[Mapping[str, Callable[[BinaryIO], Any]]] = {  # Any: Pillow's plugins are untyped
     "image/png": PngImageFile,
     "image/jpeg": JpegImageFile,
-    "image/webp": WebPImageFile,
+    _WEBP: WebPImageFile,
     "image/gif": GifImageFile,
 }
 _TEXTS: Final = {
@@ -102,17 +108,24 @@ class Kinds:
 
     def _as_image(self, kind: str, file: BinaryIO) -> Examined:
         file.seek(0)
+        # Of a WebP the library reads the container to its end, as that says what is where.
+        header = io.BytesIO(file.read() if kind == _WEBP else file.read(_HEADER_BYTES))
         try:
-            width, height = _IMAGES[kind](file).size
+            width, height = _IMAGES[kind](header).size
+        except DecompressionBombError:
+            raise self._too_many_pixels("far more") from None
         except Exception:  # noqa: BLE001 - a broken header makes the library raise anything
             raise _unfit("The picture cannot be read: its header is broken.") from None
         if width * height > self._max_pixels:
-            raise RunnelError(
-                Code.PAYLOAD_TOO_LARGE,
-                f"The picture has {width} × {height} pixels; {self._max_pixels} are allowed.",
-                field="file",
-            )
+            raise self._too_many_pixels(f"{width} × {height}")
         return Examined(kind, width=width, height=height)
+
+    def _too_many_pixels(self, how_many: str) -> RunnelError:
+        return RunnelError(
+            Code.PAYLOAD_TOO_LARGE,
+            f"The picture has {how_many} pixels; {self._max_pixels} are allowed.",
+            field="file",
+        )
 
     def _too_long(self) -> RunnelError:
         return RunnelError(
