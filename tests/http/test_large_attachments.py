@@ -1,6 +1,7 @@
 """Files as large as they may be by default: nobody else waits for them."""
 
 import asyncio
+import random
 import time
 from typing import Final
 
@@ -31,3 +32,14 @@ async def test_the_loop_goes_on_while_large_files_are_examined(serve: Serve) -> 
         await uploads
     assert sorted(statuses) == [201, 201, 413, 422]
     assert slowest < 1
+
+
+async def test_a_large_file_comes_back_whole(serve: Serve) -> None:
+    server = serve()
+    content = picture() + random.Random(1).randbytes(10 * _MIB - 1000)
+    async with server.client(server.user("ada")) as client:
+        made = await client.post("/api/attachments", files={"file": ("f", content)})
+        path = f"/api/attachments/{made.json()['attachment_id']}"
+        shown = await client.get(path)
+    assert shown.content == content
+    assert shown.headers["content-length"] == str(len(content))

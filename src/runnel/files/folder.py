@@ -36,10 +36,14 @@ class Folder:
 
         await _off_the_loop(write)
 
-    async def read(self, attachment_id: str) -> bytes | None:
+    async def read(
+        self, attachment_id: str, begin: int = 0, most_bytes: int | None = None
+    ) -> bytes | None:
         def read() -> bytes | None:
             try:
-                return self._path(attachment_id).read_bytes()
+                with self._path(attachment_id).open("rb") as kept:
+                    kept.seek(begin)
+                    return kept.read(most_bytes)
             except FileNotFoundError:
                 return None
 

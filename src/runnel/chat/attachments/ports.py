@@ -44,8 +44,10 @@ class AttachmentFiles(Protocol):
         """Keeps a file whole or not at all, and beside it its text, where that differs."""
         ...
 
-    async def read(self, attachment_id: str) -> bytes | None:
-        """A file as it was given; None if it is not there."""
+    async def read(
+        self, attachment_id: str, begin: int = 0, most_bytes: int | None = None
+    ) -> bytes | None:
+        """A file as it was given, or so much of it from there on; None if it is not there."""
         ...
 
     async def read_text(self, attachment_id: str, most_characters: int) -> str | None:

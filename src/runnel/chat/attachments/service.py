@@ -3,7 +3,7 @@
 import asyncio
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final
@@ -13,6 +13,7 @@ from runnel.chat.attachments.ports import AttachmentFiles, AttachmentStore, Exam
 from runnel.chat.entities import Attachment
 from runnel.errors import Code, RunnelError
 
+_PIECE_BYTES: Final = 256 * 1024
 _ID: Final = re.compile(r"[0-9a-f-]{36}")
 
 
@@ -22,6 +23,15 @@ class AttachmentRules:
 
     max_bytes: int
     max_bytes_of_user: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file with its bytes: the first of them, and the rest, piece by piece."""
+
+    attachment: Attachment
+    first: bytes
+    rest: AsyncGenerator[bytes]
 
 
 class Attachments:
@@ -91,13 +101,21 @@ class Attachments:
             raise _unknown()
         return found
 
-    async def content(self, user_id: str, attachment_id: str) -> tuple[Attachment, bytes]:
+    async def content(self, user_id: str, attachment_id: str) -> Content:
         """The same with its bytes, as they were given. Raises RunnelError `not_found`."""
         found = await self.find(user_id, attachment_id)
-        content = await self._files.read(found.id)
-        if content is None:
+        first = await self._files.read(found.id, 0, _PIECE_BYTES)
+        if first is None:
             raise _unknown()
-        return found, content
+        return Content(found, first, self._rest(found))
+
+    async def _rest(self, attachment: Attachment) -> AsyncGenerator[bytes]:
+        # Each piece on its own: who stops reading, or goes, keeps no file open.
+        for begin in range(_PIECE_BYTES, attachment.bytes, _PIECE_BYTES):
+            piece = await self._files.read(attachment.id, begin, _PIECE_BYTES)
+            if piece is None:  # deleted meanwhile: whoever reads finds that it is too short
+                return
+            yield piece
 
     async def delete(self, user_id: str, attachment_id: str) -> None:
         """Forgets it; messages that had it have it no more. Raises RunnelError `not_found`."""

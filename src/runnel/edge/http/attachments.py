@@ -1,14 +1,16 @@
 """`/api/attachments`: files for questions. What a file is, its content says, and nothing else."""
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import FormData, UploadFile
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from typing_extensions import override
 
+from runnel.chat.attachments.service import Content
 from runnel.chat.entities import Attachment
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.http.session_shapes import AttachmentShape, attachment_shape
@@ -103,15 +105,22 @@ async def get_attachment(
         return JsonResponse(
             attachment_shape(await parts.attachments.find(caller.user_id, attachment_id))
         )
-    found, content = await parts.attachments.content(caller.user_id, attachment_id)
-    return Response(
-        content,
+    content = await parts.attachments.content(caller.user_id, attachment_id)
+    return StreamingResponse(
+        _pieces(content),
         headers={
-            "Content-Type": _content_type(found, content),
-            "Content-Disposition": _disposition(found),
+            "Content-Type": _content_type(content),
+            "Content-Length": str(content.attachment.bytes),
+            "Content-Disposition": _disposition(content.attachment),
             "Cache-Control": "private",
         },
     )
+
+
+async def _pieces(content: Content) -> AsyncGenerator[bytes]:
+    yield content.first
+    async for piece in content.rest:
+        yield piece
 
 
 @router.delete("/{attachment_id}", response_class=Response, status_code=204)
@@ -149,11 +158,12 @@ def _wants_json(request: Request) -> bool:
     return "application/json" in kinds and not {"*/*", "image/*"} & kinds
 
 
-def _content_type(attachment: Attachment, content: bytes) -> str:
-    if not attachment.media_type.startswith("text/"):
-        return attachment.media_type
-    charset = "utf-16" if content.startswith(_UTF16) else "utf-8"
-    return f"{attachment.media_type}; charset={charset}"
+def _content_type(content: Content) -> str:
+    media_type = content.attachment.media_type
+    if not media_type.startswith("text/"):
+        return media_type
+    charset = "utf-16" if content.first.startswith(_UTF16) else "utf-8"
+    return f"{media_type}; charset={charset}"
 
 
 def _disposition(attachment: Attachment) -> str:
