@@ -18,7 +18,7 @@ from runnel.errors import Code, RunnelError
 from runnel.events import Position, Usage
 from runnel.store import generations, shown
 from runnel.store.accounts import SqlAccountStore
-from runnel.store.ids import now
+from runnel.store.ids import new_id, now
 
 KEY = AskKey("k", "f" * 64)
 DAY = timedelta(hours=24)
@@ -120,6 +120,17 @@ async def test_of_many_at_once_one_is_written_and_all_get_it(chat: Chat) -> None
     assert len({one.generation.id for one in begun}) == 1
     assert sum(isinstance(one, Begun) for one in begun) == 1
     assert await scalars(chat, "SELECT count(*) FROM generations") == [1]
+
+
+async def test_of_many_at_once_in_one_session_all_get_it_and_none_is_told_it_is_busy(
+    chat: Chat,
+) -> None:
+    for session in ("new", "there", "there"):  # the second time it has messages already
+        key = replace(KEY, text=new_id())
+        asks = [begin(chat, question(chat, key, session)) for _ in range(20)]
+        begun = await asyncio.gather(*asks)
+        assert len({each.generation.id for each in begun}) == 1
+        await end(chat, begun[0].generation)
 
 
 async def test_in_one_session_the_key_is_looked_at_before_who_is_busy(chat: Chat) -> None:

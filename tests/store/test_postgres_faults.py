@@ -9,12 +9,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from answers import Chat
 from postgres import Postgres, migrated_copy
-from runnel.chat.entities import Fitted
+from runnel.chat.entities import Ending, Fitted, Status
 from runnel.chat.ports import Checkpoint
 from runnel.errors import Code, RunnelError
-from runnel.events import Position
+from runnel.events import Position, Usage
 from runnel.store import shown
 from runnel.store.engine import Database
+from waiting import POLL_SECONDS, POLLS
 
 PATIENCE = 0.5
 ENDS_ALL = (
@@ -157,8 +158,8 @@ async def test_what_is_wrong_in_itself_is_no_database_that_is_away(database: Dat
     await assert_well(database)
 
 
-async def test_what_is_read_of_an_answer_is_of_one_moment(url: str) -> None:
-    async with Chat(url) as chat:
+async def test_what_is_read_of_an_answer_is_of_one_moment(own_postgres: Postgres) -> None:
+    async with Chat(migrated_copy(own_postgres)) as chat:
         begun = await chat.begin(chat.question())
         generation = begun.generation
         await chat.store.begin_epoch(generation.id, 1, Fitted(0))
@@ -170,3 +171,34 @@ async def test_what_is_read_of_an_answer_is_of_one_moment(url: str) -> None:
         assert before is not None
         assert (before.text, text_then) == ("", "")
         assert (await chat.stored(generation)).text == "later"
+
+
+async def test_an_end_and_a_purge_at_the_same_time_wait_for_each_other_and_do_not_deadlock(
+    own_postgres: Postgres,
+) -> None:
+    async with Chat(migrated_copy(own_postgres)) as chat:
+        generation = (await chat.begin(chat.question())).generation
+        async with chat.database.write() as purging:
+            await purging.execute(text("UPDATE sessions SET hidden = true"))
+            ending = asyncio.create_task(
+                chat.store.finish(
+                    generation.id,
+                    1,
+                    Ending(Status.ABORTED, "", Position(1, 1), Usage(1, 1, "estimated")),
+                )
+            )
+            await _somebody_waits(chat.database)
+            await purging.execute(text("UPDATE generations SET abort_requested_at = now()"))
+        ended = await ending
+    assert ended is not None
+    assert ended.status is Status.ABORTED
+
+
+async def _somebody_waits(database: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    for _ in range(POLLS):
+        async with database.read() as connection:
+            if await connection.scalar(text(waiting)):
+                return
+        await asyncio.sleep(POLL_SECONDS)
+    raise AssertionError

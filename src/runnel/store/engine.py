@@ -223,11 +223,11 @@ class _translated:  # noqa: N801 - reads as a statement
 
 
 def _is_away(error: BaseException | None) -> bool:
-    if isinstance(error, DBAPIError):
-        if isinstance(error.orig, sqlite3.Error):
-            # A plain DatabaseError is a file that is no database, or a broken one.
-            return (
-                isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
-            )
-        return postgres.is_away(error)
-    return isinstance(error, _AWAY)
+    if isinstance(error, _AWAY):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        # A plain DatabaseError is a file that is no database, or a broken one.
+        return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+    return postgres.is_away(error)

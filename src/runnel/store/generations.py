@@ -154,6 +154,13 @@ async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoi
 async def end(connection: AsyncConnection, generation_id: str, fence: int, ending: Ending) -> bool:
     """The one end of a generation: True if this is it, False if there was one before."""
     failure = ending.failure
+    session_id = (
+        select(GenerationRow.session_id).where(GenerationRow.id == generation_id).scalar_subquery()
+    )
+    # The session before its answers, as who purges it goes: in another order they could deadlock.
+    await connection.execute(
+        select(SessionRow.id).where(SessionRow.id == session_id).with_for_update()
+    )
     result = await connection.execute(
         update(GenerationRow)
         .where(
@@ -197,14 +204,7 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
         delete(CheckpointRow).where(CheckpointRow.generation_id == generation_id)
     )
     await connection.execute(
-        update(SessionRow)
-        .where(
-            SessionRow.id
-            == select(GenerationRow.session_id)
-            .where(GenerationRow.id == generation_id)
-            .scalar_subquery()
-        )
-        .values(last_activity=now())
+        update(SessionRow).where(SessionRow.id == session_id).values(last_activity=now())
     )
     return True
 

@@ -1,12 +1,12 @@
 """How Postgres is connected to, and which of its errors mean that it is away."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, cast
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InternalError
 
 #: SQLSTATE (Postgres, appendix A), by its class or whole: 08 no connection, 53 no resources, 58
 #: the system's errors, 57P shutting down or starting, 57014 cancelled by a timeout of the
@@ -55,10 +55,22 @@ def connector(
 
 def is_away(error: DBAPIError) -> bool:
     """Whether asking again may well succeed; a statement that is wrong in itself does not."""
-    state: str | None = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated:
         return True
+    cause = getattr(error.orig, "__cause__", None)
+    if isinstance(error, InternalError) and isinstance(cause, InternalClientError):
+        # To roll back what was given up fails while the driver is still busy cancelling it.
+        return any(isinstance(each, TimeoutError) for each in _before(error))
+    state: str | None = getattr(error.orig, "sqlstate", None)
     return state is not None and state.startswith(_AWAY)
+
+
+def _before(error: BaseException) -> Iterator[BaseException]:
+    """What was being dealt with when it came, and what was then, up to the first."""
+    before = error.__cause__ or error.__context__
+    while before is not None:
+        yield before
+        before = before.__cause__ or before.__context__
 
 
 def without_nul(

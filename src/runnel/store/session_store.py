@@ -123,7 +123,7 @@ class SqlSessions:
         self, user_id: str, ref: SessionRef, message_id: str, changes: ReactionChanges
     ) -> Reactions | None:
         async with self._database.write() as connection:
-            session = await find(connection, user_id, ref)
+            session = await find(connection, user_id, ref, lock=True)
             if session is None:
                 return None
             place = await tree.place(connection, message_id)
