@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from answers import Chat, unpriced
-from runnel.chat.entities import Ask, Ending, Fitted, SessionRef, Status, Turn
+from runnel.chat.entities import Ask, Context, Ending, Fitted, ModelName, SessionRef, Status, Turn
 from runnel.chat.ports import Begun, Checkpoint, Epoch, StaleFence
 from runnel.errors import Code, RunnelError
 from runnel.events import Position, Usage
@@ -85,8 +85,10 @@ async def test_a_long_branch_is_read_from_its_newest_end(chat: Chat) -> None:
         Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.choose, "me"
     )
     await chat.store.finish(begun.generation.id, 1, completed("a"))
-    turns = (await ask(chat, "next", "long")).turns
+    asked = await ask(chat, "next", "long")
+    turns = asked.turns
     assert len(turns) == 101
+    assert asked.beyond == 202
     assert [turn.text for turn in turns[-3:]] == ["q", "a", "next"]
 
 
@@ -117,7 +119,9 @@ async def test_system_turns_are_read_however_long_ago_they_were(chat: Chat) -> N
         Ask(chat.user_id, "q", SessionRef(name="long"), history), chat.choose, "me"
     )
     await chat.store.finish(begun.generation.id, 1, completed("a"))
-    assert (await ask(chat, "next", "long")).turns[0] == Turn("system", "rule")
+    asked = await ask(chat, "next", "long")
+    assert asked.turns[0] == Turn("system", "rule")
+    assert asked.beyond == 202  # of 303 messages the last hundred, and the rule
 
 
 async def test_an_unknown_id_is_not_found_and_a_name_is_made(chat: Chat) -> None:
@@ -186,3 +190,21 @@ async def test_a_user_with_a_very_long_session_can_be_deleted(chat: Chat) -> Non
     async with chat.database.read() as connection:
         left = await connection.exec_driver_sql("SELECT count(*) FROM messages")
         assert left.scalar() == 0
+
+
+async def test_what_the_model_was_given_is_kept_as_the_last_said_of_it(chat: Chat) -> None:
+    generation = (await ask(chat)).generation
+    assert (await chat.stored(generation)).context is None
+    first, second = Context(3, 2, 1, 0), Context(1, 4, 0, 1)
+    await chat.store.begin_epoch(generation.id, 1, Fitted(5, first))
+    assert (await chat.stored(generation)).context == first
+    model = ModelName("chat/other", "told", "other")
+    await chat.store.name_model(generation.id, 1, model, Fitted(6, second))
+    await chat.store.finish(generation.id, 1, completed("x"))
+    assert (await chat.stored(generation)).context == second
+
+
+async def test_who_keeps_the_talk_is_told_nothing_of_what_was_given(chat: Chat) -> None:
+    generation = (await ask(chat)).generation
+    await chat.store.begin_epoch(generation.id, 1, Fitted(5))
+    assert (await chat.stored(generation)).context is None
