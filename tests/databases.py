@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, Literal
 
+import pytest
+
 import postgres
 
 Backend = Literal["sqlite", "postgres"]
@@ -46,6 +48,12 @@ def making_databases(backend: Backend, folder: Path, migrated: Path) -> Generato
 def all_on_postgres() -> bool:
     """Whether the whole suite's servers are to run on Postgres."""
     return os.environ.get("RUNNEL_TEST_DATABASE") == "postgres"
+
+
+def only_on_sqlite(reason: str) -> None:
+    """Skips what looks into SQLite's own file or speaks its own words."""
+    if all_on_postgres():
+        pytest.skip(f"on SQLite only: {reason}")
 
 
 def postgres_of(folder: Path) -> str:

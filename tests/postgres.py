@@ -19,15 +19,17 @@ import asyncio
 import atexit
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -51,6 +53,7 @@ _OPTIONS: Final = {
     "autovacuum": "off",
     "log_min_messages": "fatal",
 }
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?")
 _EMPTY: Final = """
 SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid();
@@ -223,27 +226,33 @@ def migrated_copy(instance: Postgres) -> str:
 
 def apart(work: Coroutine[Any, Any, _T]) -> _T:
     """Runs a coroutine in a loop of its own, also where the test's loop is running."""
-    results: list[_T] = []
-    thread = threading.Thread(target=lambda: results.append(asyncio.run(work)))
-    thread.start()
-    thread.join()
-    return results[0]
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def select(url: str, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """Runs one statement of SQLite's form, with `?` for values, over a connection of its own."""
+    """Runs one statement of SQLite's form, with `?` for values, over a connection of its own.
+
+    Moments may be texts, as SQLite keeps them.
+    """
     numbers = count(1)
     parts = sql.split("?")
     numbered = parts[0] + "".join(f"${next(numbers)}{part}" for part in parts[1:])
 
+    given = [_moment(each) if _MOMENT.fullmatch(str(each)) else each for each in values]
+
     async def run() -> list[tuple[Any, ...]]:
         connection = await _connect(url.replace("+asyncpg", ""))
         try:
-            return [tuple(row) for row in await connection.fetch(numbered, *values)]
+            return [tuple(row) for row in await connection.fetch(numbered, *given)]
         finally:
             await connection.close()
 
     return apart(run())
+
+
+def _moment(text: object) -> datetime:
+    return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
 
 
 @contextmanager

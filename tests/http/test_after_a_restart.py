@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from attaching import END, PIECES, TEXT, attach, following, frame_of, poll
+from databases import only_on_sqlite
 from provider import BEFORE_HEADERS, Answer, Provider
 from serving import LiveServer, settings_for
 from standing import Json
@@ -103,6 +104,7 @@ def shown(http: httpx.Client, generation_id: str) -> Json:
 
 def keep_what_a_kill_leaves(folder: Path, left: Path) -> None:
     """The data as it is on the disk at this moment; the server works on and knows nothing."""
+    only_on_sqlite("a crash is a copy of its file")
     for name in ("models.json", "jwt_secret"):
         shutil.copy(folder / name, left / name)
     with (

@@ -12,6 +12,7 @@ from shutil import copy
 import httpx
 import pytest
 
+from databases import only_on_sqlite
 from provider import Answer, Provider
 from reading import Incoming, parsed, parsed_events, without_comments
 from serving import LiveServer, Signed, settings_for
@@ -49,6 +50,7 @@ def started(folder: Path, ana: Signed | None = None) -> Generator[tuple[LiveServ
 
 def killed(folder: Path, into: Path) -> Path:
     """The folder as a crash at this moment would leave it."""
+    only_on_sqlite("a crash is a copy of its file")
     into.mkdir()
     for name in ("models.json", "jwt_secret"):
         copy(folder / name, into / name)

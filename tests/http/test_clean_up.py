@@ -84,7 +84,7 @@ def test_what_v1_was_asked_goes_and_its_usage_stays(stand: Standing) -> None:
     for _ in range(2):
         assert stand.client.post("/v1/chat/completions", json=body).status_code == 200
     usage = stand.client.get("/api/usage").json()
-    [(old,), (new,)] = query(stand.server, "SELECT id FROM sessions WHERE hidden = 1")
+    [(old,), (new,)] = query(stand.server, "SELECT id FROM sessions WHERE hidden = true")
     aged(stand, "sessions", "last_activity", old, days=4.1)
     aged(stand, "sessions", "last_activity", new, days=3.9)
     until(lambda: not there(stand, "sessions", old))
@@ -125,7 +125,7 @@ def test_the_next_start_goes_on_with_a_purge_that_a_crash_broke_off(
         gone = stand.ask(CHAT, Answer(("a canary",))).json()["session_id"]
         given = attachment(stand)
         query(stand.server, "UPDATE attachments SET session_id = ? WHERE id = ?", gone, given)
-        marks = "UPDATE sessions SET purged_at = closed_at, hidden = 1 WHERE id = ?"
+        marks = "UPDATE sessions SET purged_at = closed_at, hidden = true WHERE id = ?"
         aged(stand, "sessions", "closed_at", gone, seconds=1)
         query(stand.server, marks, gone)
         assert len(files(stand)) == 1
