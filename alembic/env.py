@@ -11,6 +11,13 @@ from runnel.store.migrate import changing
 from runnel.store.tables import Base
 
 
+def is_of_the_tables(name: str | None, kind: str, _: object) -> bool:
+    """Not what the full-text search keeps beside them, which SQLAlchemy has no words for."""
+    if kind == "index":
+        return name != "ix_search_documents_words"
+    return not (kind == "table" and name is not None and name.startswith("search_index"))
+
+
 def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
@@ -18,6 +25,7 @@ def migrate(connection: Connection) -> None:
         # SQLite can change a table only by making it anew.
         render_as_batch=True,
         transactional_ddl=True,
+        include_name=is_of_the_tables,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -1,6 +1,9 @@
 """The migrations make what the tables say, from nothing and from whatever was there; they go back."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -100,6 +103,20 @@ async def test_a_database_that_is_up_to_date_is_left_alone(
 async def test_who_migrate_at_once_wait_for_each_other(empty: str) -> None:
     await asyncio.gather(*(migrated_to_head(empty) for _ in range(4)))
     assert await inside(empty, _revision) == HEAD
+
+
+def test_alembic_by_hand_makes_the_same_and_finds_nothing_to_do(empty: str) -> None:
+    for command_line in (("upgrade", "head"), ("check",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *command_line],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": empty},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "No new upgrade operations detected" in done.stdout
 
 
 async def test_all_of_it_can_be_undone(empty: str) -> None:
