@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +22,7 @@ from runnel.events import Position
 from runnel.store import search
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
+from runnel.store.import_tree import tree_above
 from runnel.store.tables import (
     AttachmentRow,
     GenerationRow,
@@ -30,8 +30,6 @@ from runnel.store.tables import (
     MessageRow,
     SessionRow,
 )
-
-_CHILD: Final = aliased(MessageRow, name="child")
 
 
 class SqlImports:
@@ -190,77 +188,12 @@ async def _add_messages(
     made = [each for each in messages if each.generation is not None]
     generation_ids = [each.generation.generation_id for each in made if each.generation]
     await _refuse_known(connection, GenerationRow.id, generation_ids)
-    tree = await _tree_above(connection, messages)
+    tree = await tree_above(connection, messages)
     await connection.execute(insert(MessageRow), [tree.grown(each) for each in messages])
     generations = [_generation(user_id, each, each.generation) for each in made if each.generation]
     if generations:
         await connection.execute(insert(GenerationRow), generations)
     await _attach(connection, messages)
-
-
-@dataclass(slots=True)
-class _Spot:
-    """Where a message stands, and whether its stem goes on behind it."""
-
-    stem_id: str
-    depth: int
-    continued: bool
-
-
-class _Tree:
-    """Puts messages in their places; knows only of those that they hang on."""
-
-    def __init__(self, known: dict[str, _Spot]) -> None:
-        self._known = known
-
-    def grown(self, message: MessageRecord) -> dict[str, Any]:
-        """The row of a message, whose stem is its parent's unless that goes on already."""
-        parent = None if message.parent_id is None else self._spot(message, message.parent_id)
-        if message.generation is not None:
-            self._spot(message, message.generation.user_message_id)
-        if parent is None or parent.continued:
-            stem_id = message.message_id
-        else:
-            stem_id = parent.stem_id
-            parent.continued = True
-        depth = 0 if parent is None else parent.depth + 1
-        self._known[message.message_id] = _Spot(stem_id, depth, continued=False)
-        return {
-            "id": message.message_id,
-            "session_id": message.session_id,
-            "parent_id": message.parent_id,
-            "role": message.role,
-            "content": message.content,
-            "created_at": message.timestamp,
-            "stem_id": stem_id,
-            "depth": depth,
-            "helpful": message.reactions.helpful,
-            "rating": message.reactions.rating,
-        }
-
-    def _spot(self, message: MessageRecord, wanted: str) -> _Spot:
-        found = self._known.get(wanted)
-        if found is None:
-            raise RunnelError(
-                Code.INVALID_REQUEST,
-                f"message {message.message_id}: {wanted} is no message of its session before it",
-            )
-        return found
-
-
-async def _tree_above(connection: AsyncConnection, messages: Sequence[MessageRecord]) -> _Tree:
-    """What these messages hang on, of what is there already."""
-    wanted = {each.parent_id for each in messages if each.parent_id is not None}
-    wanted |= {each.generation.user_message_id for each in messages if each.generation}
-    goes_on = exists().where(
-        _CHILD.stem_id == MessageRow.stem_id, _CHILD.depth == MessageRow.depth + 1
-    )
-    rows = await connection.execute(
-        select(
-            MessageRow.id, MessageRow.stem_id, MessageRow.depth, goes_on.label("continued")
-        ).where(MessageRow.id.in_(wanted), MessageRow.session_id == messages[0].session_id)
-    )
-    return _Tree({row.id: _Spot(row.stem_id, row.depth, row.continued) for row in rows})
 
 
 async def _attach(connection: AsyncConnection, messages: Sequence[MessageRecord]) -> None:
