@@ -8,6 +8,7 @@ from typing import Self
 from runnel.accounts.passwords import random_password
 from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
+from runnel.chat.checking import AskRules
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
 from runnel.chat.model_ports import Candidates, ListedModel, Model, Piece
@@ -15,7 +16,7 @@ from runnel.chat.places import Places
 from runnel.chat.ports import Begun, Found, LogReader, Store
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
-from runnel.chat.service import AskRules, ChatService
+from runnel.chat.service import ChatService
 from runnel.chat.terms import Terms
 from runnel.control.memory import MemoryBus
 from runnel.events import Event, Terminal, Usage

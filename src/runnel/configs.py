@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from runnel import __version__
 from runnel.chat.attachments.service import AttachmentRules
 from runnel.chat.attempt import Bounds
+from runnel.chat.checking import AskRules
 from runnel.chat.retrying import Retries
-from runnel.chat.service import AskRules
 from runnel.chat.sessions.cleaning import CleanUpRules
 from runnel.edge.sockets import SocketBounds
 from runnel.errors import StartupError

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from answers import BOUNDS, TERMS, Chat, read_end, read_to_end
+from runnel.chat.choosing import able
 from runnel.chat.entities import Params, Status
 from runnel.chat.model_ports import Candidates, NotTakenError
 from runnel.chat.places import Places
 from runnel.chat.retrying import Retries
-from runnel.chat.service import able
 from runnel.errors import Code, RunnelError
 from runnel.events import End, Failed, Token
 from standing_in import REFUSED, names, stop_with, until_asked, with_second

@@ -1,19 +1,18 @@
 """The use cases of answers. Every door calls these, and no other part of the chat core."""
 
 import asyncio
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Final
 
 from runnel.chat.attachments.contents import Contents, contents_of
 from runnel.chat.attachments.ports import AttachmentFiles
 from runnel.chat.attempt import Bounds, Question
-from runnel.chat.entities import Ask, AskKey, Generation, Status, Turn
-from runnel.chat.fingerprint import fingerprint
+from runnel.chat.checking import AskRules, checked
+from runnel.chat.choosing import able
+from runnel.chat.entities import Ask, Generation, Status, Turn
 from runnel.chat.following import Follower, Followers
-from runnel.chat.model_ports import Candidates, Catalog, Model
+from runnel.chat.ids import may_be_id
+from runnel.chat.model_ports import Candidates, Catalog
 from runnel.chat.notices import Asked, Bus
 from runnel.chat.ports import Found, Joined, Observer, Seen, Store, StreamLog
 from runnel.chat.producer import Producer
@@ -21,23 +20,9 @@ from runnel.chat.prompt import Prompt, fit, instructions, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running
 from runnel.chat.sessions.values import AS_USUAL
 from runnel.chat.terms import Terms
-from runnel.chat.text import BYTES_PER_TOKEN, clean
+from runnel.chat.text import BYTES_PER_TOKEN
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
-
-_ID: Final = re.compile(r"[0-9a-f-]{36}")
-
-
-@dataclass(frozen=True, slots=True)
-class AskRules:
-    """What holds for every question. `max_message_length` counts characters.
-
-    An abort is awaited `abort_wait_seconds`. A question has at most `max_attachments`.
-    """
-
-    max_message_length: int
-    abort_wait_seconds: float
-    max_attachments: int
 
 
 class ChatService:
@@ -78,7 +63,7 @@ class ChatService:
         `not_found`, `conflict`, `idempotency_conflict`, `busy`, `overloaded`, `shutting_down`,
         `store_unavailable`.
         """
-        ask = self._checked(ask)
+        ask = checked(ask, self._rules)
         if ask.model is not None:
             self._choose(ask, Found(AS_USUAL, images=False))  # refused at once
         if ask.key is not None:
@@ -128,7 +113,7 @@ class ChatService:
 
     async def see(self, user_id: str, generation_id: str) -> Seen:
         """How a user's own generation stands. Raises RunnelError `not_found`."""
-        seen = await self._store.see(user_id, generation_id) if _fit(generation_id) else None
+        seen = await self._store.see(user_id, generation_id) if may_be_id(generation_id) else None
         if seen is None:
             raise _unknown()
         return seen
@@ -136,7 +121,9 @@ class ChatService:
     async def generation(self, user_id: str, generation_id: str) -> Generation:
         """A user's own generation. Raises RunnelError `not_found` for unknown and foreign alike."""
         found = (
-            await self._store.generation(user_id, generation_id) if _fit(generation_id) else None
+            await self._store.generation(user_id, generation_id)
+            if may_be_id(generation_id)
+            else None
         )
         if found is None:
             raise _unknown()
@@ -157,7 +144,7 @@ class ChatService:
         It is live still if the end could not be confirmed in time; then it will end all the
         same. What has ended stays as it is. Raises RunnelError `not_found`.
         """
-        if not _fit(generation_id):
+        if not may_be_id(generation_id):
             raise _unknown()
         # Before anything else: it costs, and the database may be away.
         self._running.abort(user_id, generation_id, "user")
@@ -219,23 +206,6 @@ class ChatService:
                 raise _unknown()
             follower.end_with(ended)
 
-    def _checked(self, ask: Ask) -> Ask:
-        question = _cleaned(ask.question)
-        if not question.text.strip() and not ask.stateless and ask.regenerates is None:
-            raise RunnelError(Code.INVALID_REQUEST, "The message is empty.", field="message")
-        if question.role == "user" and len(question.text) > self._rules.max_message_length:
-            raise RunnelError(
-                Code.MESSAGE_TOO_LONG,
-                f"The message has {len(question.text)} characters;"
-                f" {self._rules.max_message_length} are allowed.",
-            )
-        history = ask.history and [_cleaned(turn) for turn in ask.history]
-        ask = replace(ask, text=question.text, turn=ask.turn and question, history=history)
-        ask = replace(ask, attachments=_named(ask, self._rules.max_attachments))
-        if ask.key is not None:
-            ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask), ask.session))
-        return ask
-
     def _choose(self, ask: Ask, found: Found) -> Candidates:
         candidates = self._catalog.candidates(ask.model or found.settings.model_preference)
         return able(candidates, ask, images=found.images)
@@ -288,72 +258,6 @@ class ChatService:
         )
         self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
-
-
-def _named(ask: Ask, most: int) -> Sequence[str] | None:
-    """The ids of a question's attachments; None where none are named, but of an edited question,
-    which keeps what it had then. Raises RunnelError `invalid_request`, `not_found`.
-    """
-    ids = ask.attachments
-    if not ids:
-        return ids if ask.edits else None
-    if len(ids) > most:
-        raise _unfit_attachments(f"A question has at most {most} attachments.")
-    if len(set(ids)) < len(ids):
-        raise _unfit_attachments("An attachment is named twice.")
-    if not all(map(_fit, ids)):
-        raise RunnelError(Code.NOT_FOUND, "There is no such attachment.", field="attachments")
-    return tuple(ids)
-
-
-def _unfit_attachments(message: str) -> RunnelError:
-    return RunnelError(Code.INVALID_REQUEST, message, field="attachments")
-
-
-def able(candidates: Candidates, ask: Ask, *, images: bool = False) -> Candidates:
-    """Those who take all that is asked. The alias itself has to, if it can be asked at all.
-
-    `images`: there are some among the attachments.
-
-    Raises RunnelError `invalid_request`, naming what it does not take.
-    """
-    asked = set(ask.params.given())
-    if not ask.params.json_mode:
-        asked.discard("json_mode")  # not to have it, every provider can do
-    if images or any(turn.images for turn in ask.turns):
-        asked.add("images")
-    able_ones = [model for model in candidates.models if asked <= model.terms.takes]
-    first = candidates.models[0]
-    if candidates.absent is None and first not in able_ones:
-        where = "attachments" if images else "messages"
-        raise _not_taken(first, sorted(asked - first.terms.takes), where)
-    if not able_ones:
-        assert candidates.absent is not None
-        raise candidates.absent
-    return replace(candidates, models=able_ones)
-
-
-def _not_taken(model: Model, refused: Sequence[str], where: str) -> RunnelError:
-    """`where` is the field that has pictures, if any has."""
-    names = " and ".join(name if name == "images" else f"`{name}`" for name in refused)
-    return RunnelError(
-        Code.INVALID_REQUEST,
-        f"{model.alias} ({model.provider}) does not take {names}.",
-        field=where if refused == ["images"] else f"params.{refused[0]}",
-    )
-
-
-def _cleaned(turn: Turn) -> Turn:
-    return replace(
-        turn,
-        text=clean(turn.text),
-        parts=[clean(part) if isinstance(part, str) else part for part in turn.parts],
-    )
-
-
-def _fit(generation_id: str) -> bool:
-    # Databases differ in what else they take for a text.
-    return _ID.fullmatch(generation_id) is not None
 
 
 def _unknown() -> RunnelError:

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +10,10 @@ from typing import BinaryIO, Final
 from runnel.chat.attachments.names import file_name
 from runnel.chat.attachments.ports import AttachmentFiles, AttachmentStore, Examiner
 from runnel.chat.entities import Attachment
+from runnel.chat.ids import may_be_id
 from runnel.errors import Code, RunnelError
 
 _PIECE_BYTES: Final = 256 * 1024
-_ID: Final = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Attachments:
     async def find(self, user_id: str, attachment_id: str) -> Attachment:
         """A user's own. Raises RunnelError `not_found` for unknown and foreign alike."""
         found = None
-        if _ID.fullmatch(attachment_id):
+        if may_be_id(attachment_id):
             found = await self._store.find(user_id, attachment_id)
         if found is None:
             raise _unknown()

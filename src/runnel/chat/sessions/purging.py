@@ -4,7 +4,6 @@ The mark decides. What breaks off behind it, as by a crash, the clean-up goes on
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +12,13 @@ from typing import Final, Protocol
 import structlog
 
 from runnel.chat.attachments.ports import AttachmentFiles
+from runnel.chat.ids import may_be_id
 from runnel.chat.notices import Bus, Gone
 from runnel.chat.ports import StreamLog
 from runnel.chat.running import END_WAIT_SECONDS, Running
 from runnel.errors import Code, RunnelError
 
 _log = structlog.stdlib.get_logger()
-_ID: Final = re.compile(r"[0-9a-f-]{36}")
 #: So many messages are deleted in one transaction: others write in between.
 _MESSAGES_AT_A_TIME: Final = 500
 _SESSIONS_AT_A_TIME: Final = 50
@@ -158,8 +157,7 @@ class Purging:
             task.exception()
 
     async def _purge_session(self, user_id: str, session_id: str) -> None:
-        # Databases differ in what else they take for a text.
-        fit = _ID.fullmatch(session_id) is not None
+        fit = may_be_id(session_id)
         if not fit or not await self._store.mark(user_id, session_id, self._clock()):
             raise RunnelError(Code.NOT_FOUND, "There is no such session.")
         await self._finish([Marked(session_id, user_id)])

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from runnel.bootstrap import open_models
 from runnel.chat.attempt import Question
+from runnel.chat.choosing import able
 from runnel.chat.direct import Asking
 from runnel.chat.entities import Ask, Params
 from runnel.chat.model_ports import Catalog
 from runnel.chat.param_fields import ParamFields
 from runnel.chat.prompt import Prompt, fit
-from runnel.chat.service import able
 from runnel.chat.terms import Terms
 from runnel.chat.text import clean
 from runnel.configs import bounds_of
