@@ -146,6 +146,27 @@ def test_what_is_no_question_is_not_edited_and_what_answers_none_not_regenerated
     ada.refused(409, "conflict", "POST", f"{SESSIONS}/t/messages/{welcome}/regenerate")
 
 
+def test_an_edit_without_a_word_is_refused_by_its_field(ada: Talker) -> None:
+    question = ada.say("one", "s", "1")["user_message_id"]
+    path = f"{SESSIONS}/s/messages/{question}/edit"
+    refused = ada.refused(422, "invalid_request", "POST", path, {"content": " "})
+    assert [fault["field"] for fault in refused["errors"]] == ["content"]
+
+
+def test_an_empty_question_of_a_history_is_not_answered_but_can_be_edited(ada: Talker) -> None:
+    turns = [("user", ""), ("assistant", "1"), ("user", ""), ("assistant", "2"), ("user", "three")]
+    history = [{"role": role, "content": content} for role, content in turns]
+    ada.house.provider.answer("test", Answer(["3"]))
+    ada.ok("POST", "/chat", {"messages": history, "session_id": "s"})
+    asked = len(ada.house.provider.asks)
+    for message in ada.messages("s")[:4]:
+        path = f"{SESSIONS}/s/messages/{message['message_id']}/regenerate"
+        ada.refused(409, "conflict", "POST", path, {})
+    assert len(ada.house.provider.asks) == asked
+    ada.edit("s", ada.messages("s")[2]["message_id"], "two", "II")
+    assert ada.texts("s") == ["", "1", "two", "II"]
+
+
 def test_a_message_of_another_session_is_unknown(ada: Talker, bob: Talker) -> None:
     first = ada.say("one", "s", "1")
     ada.say("other", "t", "1")

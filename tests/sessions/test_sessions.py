@@ -71,9 +71,9 @@ def test_nothing_needs_to_be_said_of_a_new_session(ada: Talker) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"name": "me"}, "session_id"),
+        ({"name": "me"}, "name"),
         ({"name": NOBODYS_ID}, "name"),
-        ({"name": "a b"}, "session_id"),
+        ({"name": "a b"}, "name"),
         ({"name": "x" * 129}, "name"),
         ({"title": ""}, "title"),
         ({"title": "\n"}, "title"),
@@ -95,9 +95,10 @@ def test_what_a_session_cannot_be_is_refused_by_its_name(
 
 def test_a_model_that_nobody_knows_is_no_preference(ada: Talker) -> None:
     settings = {"settings": {"model_preference": "chat/none"}}
-    ada.refused(422, "unknown_model", "POST", SESSIONS, settings)
     ada.session(name="s")
-    ada.refused(422, "unknown_model", "PATCH", f"{SESSIONS}/s", settings)
+    for method, path in [("POST", SESSIONS), ("PATCH", f"{SESSIONS}/s")]:
+        refused = ada.refused(422, "unknown_model", method, path, settings)
+        assert refused["errors"][0]["field"] == "settings.model_preference"
 
 
 def test_a_name_is_one_sessions_of_a_user(ada: Talker, bob: Talker) -> None:

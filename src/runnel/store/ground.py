@@ -63,6 +63,8 @@ async def _again(
         question = await _place(connection, session, question.parent_id)
     if question.role != "user":
         raise RunnelError(Code.CONFLICT, "This message answers no question.")
+    if question.empty:  # of a history that a client brought
+        raise RunnelError(Code.CONFLICT, "The question is empty; it can be edited.")
     branch = await sessions.branch(connection, question, most)
     return Ground(branch.turns, question, [_ANSWER], question.id, branch.beyond)
 

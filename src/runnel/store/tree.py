@@ -18,7 +18,9 @@ _HEAD: Final = aliased(MessageRow, name="head")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a message stands in its tree, and whether its stem goes on behind it."""
+    """Where a message stands in its tree, whether its stem goes on behind it, and whether it says
+    nothing.
+    """
 
     id: str
     session_id: str
@@ -27,6 +29,7 @@ class Place:
     stem_id: str
     depth: int
     continued: bool
+    empty: bool
 
 
 async def place(connection: AsyncConnection, message_id: str) -> Place | None:
@@ -42,6 +45,7 @@ async def place(connection: AsyncConnection, message_id: str) -> Place | None:
             exists()
             .where(child.stem_id == MessageRow.stem_id, child.depth == MessageRow.depth + 1)
             .label("continued"),
+            (MessageRow.content == "").label("empty"),
         ).where(MessageRow.id == message_id)
     )
     row = rows.first()

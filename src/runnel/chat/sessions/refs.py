@@ -10,25 +10,25 @@ ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def session_ref(text: str | None, username: str) -> SessionRef:
+def session_ref(text: str | None, username: str, *, field: str = "session_id") -> SessionRef:
     """What a client's `session_id` means: a UUID's shape is only ever an id, else it is a name.
 
-    `me` and the own username name a user's channel, so no session may be called so. Raises
-    RunnelError `invalid_request`.
+    `me` and the own username name a user's channel, so no session may be called so. `field` is
+    where the client put it. Raises RunnelError `invalid_request`.
     """
     if text is None:
         return SessionRef()
     if ID.fullmatch(text):
         return SessionRef(id=text.lower())
     if not _NAME.fullmatch(text):
-        raise _unfit("is an id, or a name of 1 to 128 of the characters A-Z a-z 0-9 . _ : -")
+        raise _unfit("is an id, or a name of 1 to 128 of the characters A-Z a-z 0-9 . _ : -", field)
     if text == "me" or text.lower() == username.lower():
-        raise _unfit("`me` and the own username cannot name a session")
+        raise _unfit("`me` and the own username cannot name a session", field)
     return SessionRef(name=text)
 
 
-def _unfit(message: str) -> RunnelError:
-    return RunnelError(Code.INVALID_REQUEST, message, field="session_id")
+def _unfit(message: str, field: str) -> RunnelError:
+    return RunnelError(Code.INVALID_REQUEST, message, field=field)
 
 
 def message_id(text: str) -> str:

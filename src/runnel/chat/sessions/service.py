@@ -89,7 +89,8 @@ class Sessions:
             self._catalog.candidates(name)
         except RunnelError as error:
             if error.code is Code.UNKNOWN_MODEL:
-                raise
+                field = "settings.model_preference"
+                raise RunnelError(error.code, error.message, field=field) from None
 
 
 def _known(found: _T | None) -> _T:

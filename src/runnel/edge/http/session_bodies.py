@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from runnel.accounts.entities import Identity
 from runnel.chat.sessions.changes import UNSET, Changes, NewSession, ReactionChanges
-from runnel.chat.sessions.refs import session_ref
+from runnel.chat.sessions.refs import ID, session_ref
 from runnel.chat.sessions.values import ClientInfo, SessionSettings
 from runnel.chat.text import clean
 
@@ -20,7 +20,10 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,6}")
 
 
 def _one_line(text: str) -> str:
-    return " ".join(clean(text).split())
+    line = " ".join(clean(text).split())
+    if not line:
+        raise ValueError("is only white space")
+    return line
 
 
 def _language(tag: str) -> str:
@@ -33,8 +36,8 @@ def _address(text: str) -> str:
     return str(ip_address(text))
 
 
-Title = Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=MOST_TITLE)]
-ProjectId = Annotated[str, AfterValidator(clean), Field(min_length=1, max_length=MOST_PROJECT_ID)]
+Title = Annotated[str, Field(min_length=1, max_length=MOST_TITLE), AfterValidator(_one_line)]
+ProjectId = Annotated[str, Field(min_length=1, max_length=MOST_PROJECT_ID), AfterValidator(clean)]
 
 
 class SettingsBody(BaseModel):
@@ -45,10 +48,10 @@ class SettingsBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     model_preference: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    language: Annotated[str, AfterValidator(_language), Field(max_length=64)] | None = None
+    language: Annotated[str, Field(max_length=64), AfterValidator(_language)] | None = None
     stream_responses: bool | None = None
     system_prompt: (
-        Annotated[str, AfterValidator(clean), Field(max_length=MOST_SYSTEM_PROMPT)] | None
+        Annotated[str, Field(max_length=MOST_SYSTEM_PROMPT), AfterValidator(clean)] | None
     ) = None
 
 
@@ -56,9 +59,9 @@ class MetadataBody(BaseModel):
     """The client that begins the session; what is absent is taken from the request."""
 
     model_config = ConfigDict(extra="forbid")
-    user_agent: Annotated[str, AfterValidator(clean), Field(max_length=256)] | None = None
-    ip_address: Annotated[str, AfterValidator(_address), Field(max_length=64)] | None = None
-    client_version: Annotated[str, AfterValidator(clean), Field(max_length=64)] | None = None
+    user_agent: Annotated[str, Field(max_length=256), AfterValidator(clean)] | None = None
+    ip_address: Annotated[str, Field(max_length=64), AfterValidator(_address)] | None = None
+    client_version: Annotated[str, Field(max_length=64), AfterValidator(clean)] | None = None
 
 
 class NewSessionBody(BaseModel):
@@ -72,7 +75,7 @@ class NewSessionBody(BaseModel):
     @field_validator("name")
     @classmethod
     def _no_id(cls, value: str | None) -> str | None:
-        if value is not None and session_ref(value, "").name is None:
+        if value is not None and ID.fullmatch(value):
             raise ValueError("has the shape of an id: take another name")
         return value
 
@@ -80,7 +83,7 @@ class NewSessionBody(BaseModel):
         """Raises RunnelError `invalid_request` for what cannot name a session."""
         own, said = self.settings, self.metadata
         return NewSession(
-            name=session_ref(self.name, caller.username).name,
+            name=session_ref(self.name, caller.username, field="name").name,
             title=self.title,
             project_id=self.project_id,
             settings=SessionSettings(
