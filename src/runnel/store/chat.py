@@ -69,7 +69,8 @@ class ChatStore:
             ids = await sessions.add_messages(
                 connection, session, stands.parent, stands.grows, time
             )
-            question = next((turn.text for turn in stands.grows if turn.role == "user"), None)
+            said = (turn.text for turn in stands.grows if turn.role == "user")
+            question = next(filter(str.strip, said), None)
             if question and not (session.titled or ask.stateless):
                 await titles.call_by_question(connection, ask.user_id, session.id, question)
             await search.add_turns(

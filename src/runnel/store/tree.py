@@ -71,8 +71,10 @@ async def newest_leaf(connection: AsyncConnection, place: Place) -> str:
     """The newest leaf at or below a message: whatever was said last there."""
     below = select(MessageRow.id).where(MessageRow.id == place.id).cte("below", recursive=True)
     below = below.union_all(select(MessageRow.id).join(below, MessageRow.parent_id == below.c.id))
-    # Ids begin with the time at which they were made, and a message comes after its parent.
-    newest = await connection.scalar(select(func.max(below.c.id)))
+    child = aliased(MessageRow, name="child")
+    leaves = ~exists().where(child.parent_id == below.c.id)
+    # Ids begin with the time at which they were made, but not always by one clock.
+    newest = await connection.scalar(select(func.max(below.c.id)).where(leaves))
     return newest or place.id
 
 

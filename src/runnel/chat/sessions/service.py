@@ -78,10 +78,10 @@ class Sessions:
         any.
         """
         session = await self.get(user_id, ref)
-        if session.running_generation_id is not None:
-            return await self._chat.abort(user_id, session.running_generation_id)
-        last = await self._store.last_generation(user_id, ref)
-        return None if last is None else await self._chat.generation(user_id, last)
+        last = session.running_generation_id
+        if last is None:  # it may have been asked meanwhile
+            last = await self._store.last_generation(user_id, SessionRef(id=session.id))
+        return None if last is None else await self._chat.abort(user_id, last)
 
     def _check_model(self, name: str) -> None:
         """Raises RunnelError `unknown_model`. One that is away now may well come back."""

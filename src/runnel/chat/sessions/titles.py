@@ -22,6 +22,8 @@ from runnel.errors import RunnelError
 
 _log = structlog.stdlib.get_logger()
 MOST_CHARACTERS: Final = 80
+#: Of a text so many are looked through for a title: of a megabyte it took half a second.
+_LOOKED_THROUGH: Final = 4096
 #: So many titles are asked for at a time; what finds no room may be after a later answer.
 _AT_A_TIME: Final = 4
 _MOST_TOKENS: Final = 60
@@ -151,7 +153,7 @@ def title_said(answer: str) -> str | None:
 
 
 def _line_with_words(text: str) -> str | None:
-    lines = (_collapsed(line) for line in text.splitlines())
+    lines = (_collapsed(line) for line in text[:_LOOKED_THROUGH].splitlines())
     return next((line for line in lines if _has_words(line)), None)
 
 

@@ -136,9 +136,8 @@ async def abort_chat(parts: AppParts, caller: Caller, chat_id: str) -> Response:
 
     202 with the status `abort_requested` if its end is not confirmed yet.
     """
-    ref = named(chat_id, caller)
-    session = await parts.sessions.get(caller.user_id, ref)
-    last = await parts.sessions.abort(caller.user_id, ref)
+    session = await parts.sessions.get(caller.user_id, named(chat_id, caller))
+    last = await parts.sessions.abort(caller.user_id, SessionRef(id=session.id))
     pending = last is not None and not last.status.terminal
     status = "abort_requested" if pending else last.status if last else "idle"
     shown: AbortedChatShape = {
