@@ -15,7 +15,8 @@ from typing import Any
 
 import uvloop
 
-from runnel.bootstrap import configure_logs, migrate_database
+from runnel.bootstrap.database import migrate_database
+from runnel.bootstrap.logs import configure_logs
 from runnel.chat.channels import Listener
 from serving import LiveServer, settings_for
 

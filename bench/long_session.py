@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import insert
 
 from runnel.accounts.entities import User
-from runnel.bootstrap import migrate_database
+from runnel.bootstrap.database import migrate_database
 from runnel.settings import Settings
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.engine import Database

@@ -14,7 +14,7 @@ import postgres
 from databases import BACKENDS, Backend, MakeDatabase, done_with, making_databases, sqlite_url
 from postgres import Postgres
 from provider import Provider
-from runnel.bootstrap import migrate_database
+from runnel.bootstrap.database import migrate_database
 from serving import LiveServer, forget_environment, settings_for
 from wire import Serve
 

@@ -15,7 +15,7 @@ import uvicorn
 
 from databases import all_on_postgres, postgres_of
 from runnel.accounts.entities import UserRole
-from runnel.bootstrap import Server, open_server
+from runnel.bootstrap.server import Server, open_server
 from runnel.edge.app import create_app
 from runnel.edge.listening import bind, open_port, websocket_options
 from runnel.settings import Settings

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runnel.bootstrap import configure_logs, open_server, settle
+from runnel.bootstrap.logs import configure_logs
+from runnel.bootstrap.server import open_server, settle
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import admin_lines
 from runnel.errors import RunnelError, StartupError

@@ -229,7 +229,7 @@ def test_a_variable_that_says_nothing_is_named(
 OFF = """
 import asyncio, sys
 from pathlib import Path
-from runnel.bootstrap import open_server
+from runnel.bootstrap.server import open_server
 from runnel.edge.app import create_app
 from runnel.settings import Settings
 

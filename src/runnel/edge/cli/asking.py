@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from runnel.bootstrap import open_models
+from runnel.bootstrap.models import open_models
 from runnel.chat.attempt import Question
 from runnel.chat.choosing import able
 from runnel.chat.direct import Asking

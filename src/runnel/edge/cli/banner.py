@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from runnel import __version__
-from runnel.bootstrap import Server
+from runnel.bootstrap.server import Server
 from runnel.errors import RunnelError
 from runnel.settings import Settings
 

@@ -20,7 +20,7 @@ def check() -> None:
 
 
 async def _check() -> None:
-    from runnel.bootstrap import open_models  # noqa: PLC0415 - completion stays quick
+    from runnel.bootstrap.models import open_models  # noqa: PLC0415 - completion stays quick
     from runnel.edge.cli.quiet import set_up_quietly  # noqa: PLC0415 - same
 
     async with open_models(set_up_quietly()) as catalog:

@@ -46,7 +46,7 @@ def export(
 
 async def _export(username: str, session: str | None, form: str, file: BinaryIO) -> None:
     # Not before it is called: Tab has to be quick.
-    from runnel.bootstrap import open_exporting  # noqa: PLC0415 - as said
+    from runnel.bootstrap.exports import open_exporting  # noqa: PLC0415 - as said
     from runnel.chat.sessions.exporting import ExportFormat  # noqa: PLC0415 - same
     from runnel.chat.sessions.refs import session_ref  # noqa: PLC0415 - same
     from runnel.edge.cli.quiet import set_up_quietly  # noqa: PLC0415 - same

@@ -37,7 +37,7 @@ def import_(
 
 async def _import(username: str, file: BinaryIO) -> "Imported":
     # Not before it is called: Tab has to be quick.
-    from runnel.bootstrap import open_importing  # noqa: PLC0415 - as said
+    from runnel.bootstrap.exports import open_importing  # noqa: PLC0415 - as said
     from runnel.chat.sessions.import_reading import read_export  # noqa: PLC0415 - same
     from runnel.edge.cli.quiet import set_up_quietly  # noqa: PLC0415 - same
     from runnel.errors import RunnelError  # noqa: PLC0415 - same

@@ -24,7 +24,7 @@ add_later(app)
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    from runnel.bootstrap import migrate_database  # noqa: PLC0415 - help and completion stay quick
+    from runnel.bootstrap.database import migrate_database  # noqa: PLC0415 - help and completion stay quick
     from runnel.edge.cli.setup import set_up  # noqa: PLC0415 - same
 
     asyncio.run(migrate_database(set_up()))
@@ -34,7 +34,7 @@ def migrate() -> None:
 @app.command()
 def token(username: Annotated[str, typer.Argument(help="whose token")]) -> None:
     """Print a bearer token of a user."""
-    from runnel.bootstrap import open_administration  # noqa: PLC0415 - as above
+    from runnel.bootstrap.accounts import open_administration  # noqa: PLC0415 - as above
     from runnel.edge.cli.setup import set_up  # noqa: PLC0415 - same
 
     settings = set_up()

@@ -38,7 +38,7 @@ def models(
 
 
 async def _listing(*, ask: bool) -> _Listing:
-    from runnel.bootstrap import open_models  # noqa: PLC0415 - completion stays quick
+    from runnel.bootstrap.models import open_models  # noqa: PLC0415 - completion stays quick
     from runnel.edge.cli.quiet import set_up_quietly  # noqa: PLC0415 - same
 
     async with open_models(set_up_quietly()) as catalog:

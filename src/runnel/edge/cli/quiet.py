@@ -1,6 +1,6 @@
 """How the commands begin that tell of faults themselves."""
 
-from runnel.bootstrap import configure_logs
+from runnel.bootstrap.logs import configure_logs
 from runnel.settings import Settings, load_settings
 
 

@@ -13,7 +13,8 @@ import typer
 import uvicorn
 from typing_extensions import override
 
-from runnel.bootstrap import Server, open_catalog, open_server, settle
+from runnel.bootstrap.models import open_catalog
+from runnel.bootstrap.server import Server, open_server, settle
 from runnel.edge.app import create_app
 from runnel.edge.cli.banner import banner
 from runnel.edge.cli.setup import set_up

@@ -1,6 +1,6 @@
 """How every command begins: settings read, logs in order."""
 
-from runnel.bootstrap import configure_logs
+from runnel.bootstrap.logs import configure_logs
 from runnel.settings import Settings, load_settings
 
 

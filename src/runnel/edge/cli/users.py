@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from runnel.accounts.administration import Administration
-from runnel.bootstrap import open_administration
+from runnel.bootstrap.accounts import open_administration
 from runnel.edge.cli.setup import set_up
 
 app = typer.Typer(help="Add, list, disable accounts and set passwords.", no_args_is_help=True)

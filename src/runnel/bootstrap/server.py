@@ -1,23 +1,20 @@
-"""The one composition root: settings in, running parts out. Only here are adapters named."""
+"""A server with all its parts: opened in their order, and closed in the opposite one."""
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from runnel.accounts.administration import Administration
-from runnel.accounts.entities import User
-from runnel.accounts.logins import Logins
-from runnel.accounts.passwords import Passwords, weakness
-from runnel.accounts.secret import kept_secret
-from runnel.accounts.service import Accounts
-from runnel.accounts.tickets import Tickets
-from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import Watch
+from runnel.bootstrap.accounts import judge_admin_password, open_accounts
+from runnel.bootstrap.database import open_database
+from runnel.bootstrap.files import files_of, open_kinds
+from runnel.bootstrap.models import open_catalog
 from runnel.chat.attachments.service import Attachments
 from runnel.chat.audiences import Audiences
 from runnel.chat.channels import Channels
@@ -27,34 +24,23 @@ from runnel.chat.running import Running
 from runnel.chat.service import ChatService
 from runnel.chat.sessions.cleaning import CleanUp
 from runnel.chat.sessions.exporting import Exporting
-from runnel.chat.sessions.import_files import ImportedFiles
-from runnel.chat.sessions.importing import Importing
 from runnel.chat.sessions.purging import Purging
 from runnel.chat.sessions.service import Sessions
 from runnel.chat.sessions.titles import Titles
 from runnel.configs import (
     attachment_rules,
     bounds_of,
-    catalog_config,
     clean_up_rules,
     reveal,
     rules_of,
-    secrets_of,
     socket_bounds,
     telemetry_config,
 )
-from runnel.control.memory import MemoryBus, MemoryConnections, MemorySpent
+from runnel.control.memory import MemoryBus, MemoryConnections
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
 from runnel.edge.sockets import Sockets
-from runnel.errors import RunnelError, StartupError
-from runnel.files.folder import Folder
-from runnel.files.kinds import Kinds
-from runnel.files.pdf import PdfTexts
-from runnel.models.building import Builder
-from runnel.models.catalog import ModelCatalog, strict
 from runnel.settings import Settings
-from runnel.store.accounts import SqlAccountStore
 from runnel.store.attachments import SqlAttachments
 from runnel.store.channels import SqlChannels
 from runnel.store.chat import ChatStore
@@ -62,7 +48,6 @@ from runnel.store.cleaning import SqlCleaning
 from runnel.store.engine import Database
 from runnel.store.exporting import SqlExports
 from runnel.store.ids import new_id, now
-from runnel.store.importing import SqlImports
 from runnel.store.lock import ServerLock, server_lock
 from runnel.store.migrate import migrate
 from runnel.store.purging import SqlPurging
@@ -70,7 +55,6 @@ from runnel.store.session_store import SqlSessions
 from runnel.store.titles import SqlTitles
 from runnel.store.usage import SqlReports
 from runnel.streamlog.memory import MemoryLog
-from runnel.telemetry import logs
 from runnel.telemetry.observers import Observers
 from runnel.telemetry.opening import Telemetry, open_telemetry
 
@@ -108,14 +92,14 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
     async with AsyncExitStack() as stack:
         # First of all: the first admin's password is told by a server that starts, and only once.
         catalog = await stack.enter_async_context(open_catalog(settings))
-        database = await stack.enter_async_context(_database(settings))
+        database = await stack.enter_async_context(open_database(settings))
         lock = server_lock(database)
         stack.push_async_callback(lock.release)
         await lock.acquire()
         await migrate(database)
-        _judge_admin_password(settings)
+        judge_admin_password(settings)
         telemetry = await stack.enter_async_context(open_telemetry(telemetry_config(settings)))
-        who = await stack.enter_async_context(_accounts(settings, database))
+        who = await stack.enter_async_context(open_accounts(settings, database))
         password = await who.administration.ensure_admin(
             settings.admin_username, reveal(settings.admin_password)
         )
@@ -153,11 +137,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         channels = Channels(
             SqlChannels(database), bus, heartbeat_seconds=settings.heartbeat_seconds, clock=now
         )
-        files = _files(settings)
+        files = files_of(settings)
         attachments = Attachments(
             SqlAttachments(database),
             files,
-            stack.enter_context(_kinds(settings)),
+            stack.enter_context(open_kinds(settings)),
             attachment_rules(settings),
             new_id=new_id,
             clock=now,
@@ -261,171 +245,10 @@ def settle() -> None:
     gc.freeze()
 
 
-@asynccontextmanager
-async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
-    """The models alone, checked as STARTUP_CHECK says. Raises StartupError, one line a fault."""
-    async with open_models(settings) as catalog:
-        if settings.startup_check != "off":
-            await catalog.check()
-        if settings.startup_check == "strict":
-            strict(catalog)
-        catalog.log_faults()
-        yield catalog
-
-
-@asynccontextmanager
-async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
-    """The models alone, read from their file; no provider is asked. Raises StartupError."""
-    catalog = ModelCatalog(
-        Builder(catalog_config(settings)),
-        ping_seconds=settings.startup_check_seconds,
-        asks=settings.startup_check != "off",
-    )
-    try:
-        await catalog.load()
-        yield catalog
-    finally:
-        await catalog.close()
-
-
-@asynccontextmanager
-async def open_administration(settings: Settings) -> AsyncGenerator[Administration]:
-    """The accounts alone, for the command line, beside a running server or without one."""
-    async with _database(settings) as database:
-        await migrate(database)
-        async with _accounts(settings, database) as who:
-            yield who.administration
-
-
-@asynccontextmanager
-async def open_exporting(
-    settings: Settings, username: str
-) -> AsyncGenerator[tuple[Exporting, User]]:
-    """Exports of a user's, for the command line, beside a running server or without one.
-
-    Raises RunnelError `not_found` for a name that nobody has.
-    """
-    async with _database(settings) as database:
-        await migrate(database)
-        async with _accounts(settings, database) as who:
-            user = await who.administration.find(username)
-        yield Exporting(SqlExports(database), _files(settings)), user
-
-
-@asynccontextmanager
-async def open_importing(
-    settings: Settings, username: str, tell: Callable[[str], None]
-) -> AsyncGenerator[Importing]:
-    """Imports for a user, likewise."""
-    async with _database(settings) as database:
-        await migrate(database)
-        async with _accounts(settings, database) as who:
-            user = await who.administration.find(username)
-        with _kinds(settings) as kinds:
-            files = ImportedFiles(_files(settings), kinds)
-            yield Importing(SqlImports(database), files, user.id, user.username, tell)
-
-
-def _files(settings: Settings) -> Folder:
-    return Folder(settings.data_dir / "attachments")
-
-
-@contextmanager
-def _kinds(settings: Settings) -> Generator[Kinds]:
-    pdfs = PdfTexts(
-        seconds=settings.attachment_pdf_seconds,
-        max_characters=settings.attachment_max_characters,
-    )
-    try:
-        yield Kinds(
-            pdfs,
-            max_pixels=settings.attachment_max_pixels,
-            max_characters=settings.attachment_max_characters,
-        )
-    finally:
-        pdfs.close()
-
-
-async def migrate_database(settings: Settings) -> None:
-    """Brings the database to the newest schema."""
-    async with _database(settings) as database:
-        await migrate(database)
-
-
-def configure_logs(settings: Settings) -> None:
-    """Structured logs of the whole process, without any secret that the settings hold."""
-    logs.configure(
-        level=settings.log_level,
-        as_json=settings.environment == "production",
-        secrets=secrets_of(settings),
-    )
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncGenerator[Database]:
-    try:
-        database = Database(
-            settings.database_url,
-            pool_size=settings.database_pool_size,
-            timeout_seconds=settings.database_timeout_seconds,
-        )
-    except OSError as error:
-        raise StartupError(f"cannot open {settings.database_url}: {error}") from None
-    try:
-        await _check_opens(database)
-        yield database
-    finally:
-        await database.close()
-
-
-async def _check_opens(database: Database) -> None:
-    try:
-        await database.check()
-    except RunnelError as error:
-        why = getattr(error.__cause__, "orig", None) or error.__cause__ or error.message
-        raise StartupError(f"cannot open the database {database.place}: {why}") from None
-
-
 async def _is_ours(database: Database, lock: ServerLock) -> None:
     """Raises RunnelError `store_unavailable` if it does not answer, or is another server's."""
     await database.check()
     await lock.check()
-
-
-@dataclass(frozen=True, slots=True)
-class _AccountParts:
-    store: SqlAccountStore
-    accounts: Accounts
-    tickets: Tickets
-    administration: Administration
-
-
-@asynccontextmanager
-async def _accounts(settings: Settings, database: Database) -> AsyncGenerator[_AccountParts]:
-    store = SqlAccountStore(database)
-    passwords = Passwords()
-    tokens = Tokens(_jwt_secret(settings), clock=now)
-    logins = Logins(
-        store,
-        tokens,
-        access_minutes=settings.access_token_minutes,
-        refresh_days=settings.refresh_token_days,
-        clock=now,
-    )
-    accounts = Accounts(
-        store,
-        passwords,
-        logins,
-        registration_open=settings.registration == "open",
-        anonymous=settings.anonymous_access,
-        clock=now,
-    )
-    tickets = Tickets(accounts, tokens, MemorySpent(), seconds=settings.ticket_seconds, clock=now)
-    administration = Administration(store, passwords, logins, clock=now)
-    try:
-        yield _AccountParts(store, accounts, tickets, administration)
-    finally:
-        passwords.close()
 
 
 @asynccontextmanager
@@ -437,19 +260,3 @@ async def _background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _judge_admin_password(settings: Settings) -> None:
-    password = reveal(settings.admin_password)
-    fault = None if password is None else weakness(settings.admin_username, password)
-    if fault is None:
-        return
-    if settings.environment == "production":
-        raise StartupError(f"ADMIN_PASSWORD {fault}; production does not start with it")
-    _log.warning("admin_password.weak", why=fault)
-
-
-def _jwt_secret(settings: Settings) -> str:
-    if settings.jwt_secret is not None:
-        return settings.jwt_secret.get_secret_value()
-    return kept_secret(settings.data_dir / "jwt_secret")

@@ -1,0 +1,1 @@
+"""The one composition root: settings in, running parts out. Only here are adapters named."""
