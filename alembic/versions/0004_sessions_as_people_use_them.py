@@ -86,7 +86,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_system",
         "messages",
-        ["session_id"],
+        ["session_id", "depth"],
         sqlite_where=sa.text("role = 'system'"),
         postgresql_where=sa.text("role = 'system'"),
     )

@@ -13,7 +13,7 @@ from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo
 from runnel.events import Position
 from runnel.store import sessions
 from runnel.store.engine import Database
-from runnel.store.shown import LIVE_STATES, live_in_session
+from runnel.store.shown import IS_LIVE, LIVE_STATES, live_in_session
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 
@@ -56,7 +56,7 @@ class SqlChannels:
         async with self._database.read() as connection:
             # Two questions, for each has an index of its own.
             asked = await _recent(connection, user_ids, GenerationRow.created_at >= since)
-            live = await _recent(connection, user_ids, GenerationRow.status.in_(LIVE_STATES))
+            live = await _recent(connection, user_ids, IS_LIVE)
         by_id = {each.generation_id: each for each in [*live, *asked]}
         return sorted(by_id.values(), key=lambda each: (each.asked_at, each.generation_id))
 
@@ -132,7 +132,7 @@ async def _state(connection: AsyncConnection, session: sessions.FoundSession) ->
                 CheckpointRow.epoch == GenerationRow.epoch,
             ),
         )
-        .where(GenerationRow.session_id == session.id, GenerationRow.status.in_(LIVE_STATES))
+        .where(GenerationRow.session_id == session.id, IS_LIVE)
         .group_by(GenerationRow.id, GenerationRow.message_id, GenerationRow.epoch)
     )
     row = rows.first()

@@ -10,14 +10,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 from runnel.chat.sessions.purging import Marked
 from runnel.store.engine import Database
 from runnel.store.purging import mark
-from runnel.store.shown import LIVE_STATES
+from runnel.store.shown import IS_LIVE
 from runnel.store.tables import GenerationRow, SessionRow
 
 _QUIET: Final = and_(
     SessionRow.purged_at.is_(None),
-    ~exists().where(
-        GenerationRow.session_id == SessionRow.id, GenerationRow.status.in_(LIVE_STATES)
-    ),
+    ~exists().where(GenerationRow.session_id == SessionRow.id, IS_LIVE),
 )
 _OPEN: Final = and_(_QUIET, SessionRow.hidden.is_(False), SessionRow.closed_at.is_(None))
 _CLOSED: Final = and_(_QUIET, SessionRow.hidden.is_(False))

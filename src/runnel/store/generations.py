@@ -13,7 +13,7 @@ from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
 from runnel.store.ids import now
-from runnel.store.shown import LIVE_STATES, checkpointed
+from runnel.store.shown import IS_LIVE, checkpointed
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 #: How long a client's key joins what was asked with it; afterwards it is free again.
@@ -79,7 +79,7 @@ async def begin_epoch(
         .where(
             GenerationRow.id == generation_id,
             GenerationRow.fence == fence,
-            GenerationRow.status.in_(LIVE_STATES),
+            IS_LIVE,
         )
         .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1, **_prompt(prompt))
         .returning(GenerationRow.epoch, GenerationRow.abort_requested_at)
@@ -102,7 +102,7 @@ async def name_model(
         .where(
             GenerationRow.id == generation_id,
             GenerationRow.fence == fence,
-            GenerationRow.status.in_(LIVE_STATES),
+            IS_LIVE,
         )
         .values(**_prompt(prompt), **_names(model))
     )
@@ -115,7 +115,7 @@ async def request_abort(connection: AsyncConnection, user_id: str, generation_id
         .where(
             GenerationRow.id == generation_id,
             GenerationRow.user_id == user_id,
-            GenerationRow.status.in_(LIVE_STATES),
+            IS_LIVE,
             GenerationRow.abort_requested_at.is_(None),
         )
         .values(abort_requested_at=now())
@@ -166,7 +166,7 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
         .where(
             GenerationRow.id == generation_id,
             GenerationRow.fence == fence,
-            GenerationRow.status.in_(LIVE_STATES),
+            IS_LIVE,
         )
         .values(
             status=ending.status,
@@ -239,7 +239,7 @@ async def interrupt_all_live(
             GenerationRow.epoch,
             GenerationRow.prompt_tokens,
             GenerationRow.abort_requested_at,
-        ).where(GenerationRow.status.in_(LIVE_STATES))
+        ).where(IS_LIVE)
     )
     live = rows.all()
     for row in live:

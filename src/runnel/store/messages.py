@@ -24,7 +24,7 @@ async def on_branch(connection: AsyncConnection, session: FoundSession, page: Me
         first = last + 1
     if leaf_id is None:
         return [], None
-    stems = tree.stems(leaf_id)
+    stems = tree.stems(leaf_id, first)
     rows = await connection.execute(
         select(MessageRow.id, MessageRow.depth, func.length(MessageRow.content).label("characters"))
         .join(stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto))

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.chat.sessions.purging import Deleted, Marked
 from runnel.store import attachments, generations, usage
 from runnel.store.engine import Database
-from runnel.store.shown import LIVE_STATES
+from runnel.store.shown import IS_LIVE
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow, UserRow
 
 _NOTHING: Final = Deleted(0, ())
@@ -96,7 +96,7 @@ async def mark(
         update(GenerationRow)
         .where(
             made_there,
-            GenerationRow.status.in_(LIVE_STATES),
+            IS_LIVE,
             GenerationRow.abort_requested_at.is_(None),
         )
         .values(abort_requested_at=moment)

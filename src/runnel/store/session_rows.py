@@ -22,7 +22,7 @@ from runnel.chat.sessions.searching import Query
 from runnel.chat.sessions.values import ClientInfo, SessionSettings
 from runnel.store import pages, search
 from runnel.store.sessions import own
-from runnel.store.shown import LIVE_STATES
+from runnel.store.shown import IS_LIVE
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow
 
 Shown = Row[SessionRow, int, str]
@@ -85,7 +85,7 @@ def _message_count() -> ColumnElement[int]:
 def _running() -> ScalarSelect[str]:
     return (
         select(GenerationRow.id)
-        .where(GenerationRow.session_id == SessionRow.id, GenerationRow.status.in_(LIVE_STATES))
+        .where(GenerationRow.session_id == SessionRow.id, IS_LIVE)
         .correlate(SessionRow)
         .scalar_subquery()
     )

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, Row, String, and_, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -113,6 +113,12 @@ async def _create(
     return FoundSession(session_id, name, None)
 
 
+#: In the words of the index `ix_messages_system`, which else would not be seen to be of use.
+_IS_SYSTEM: Final = MessageRow.role == literal_column("'system'", String())
+#: What a turn is made of.
+_TURN: Final = (MessageRow.id, MessageRow.role, MessageRow.content, MessageRow.depth)
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """Turns from the root down; so many older messages lie `beyond` them."""
@@ -126,34 +132,46 @@ async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> Br
 
     Of a longer branch the last `most`, and all system turns before them: they hold for it all.
     """
-    stems = tree.stems(leaf.id)
-    columns = (MessageRow.id, MessageRow.role, MessageRow.content, MessageRow.depth)
-    on_branch = (
-        select(*columns)
+    first = max(0, leaf.depth - most + 1)
+    stems = tree.stems(leaf.id, first)
+    tail = await connection.execute(
+        select(*_TURN)
         .join(stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto))
-        .where(MessageRow.content != "")
+        .where(MessageRow.content != "", MessageRow.depth >= first)
         .order_by(MessageRow.depth)
     )
-    first = leaf.depth - most + 1
-    rows = [*await connection.execute(on_branch.where(MessageRow.depth >= first))]
-    beyond = max(0, first)
-    if first > 0:
-        rules = await connection.execute(
-            on_branch.where(
-                MessageRow.session_id == leaf.session_id,
-                MessageRow.role == "system",
-                MessageRow.depth < first,
-            )
-        )
-        before = rules.all()
-        rows = [*before, *rows]
-        beyond -= len(before)
+    rules = await _rules(connection, leaf, first) if first else []
+    rows = [*rules, *tail]
+    beyond = first - len(rules)
     attached = await attachments.of_session(connection, leaf.session_id)
     turns = [
         Turn(cast("Role", row.role), row.content, attachments=attached.get(row.id, ()))
         for row in rows
     ]
     return Branch(turns, beyond)
+
+
+async def _rules(
+    connection: AsyncConnection, leaf: tree.Place, before: int
+) -> list[Row[*tuple[Any, ...]]]:
+    """The system turns of a branch above a depth. Most sessions have none, on whatever branch."""
+    rows = await connection.execute(
+        select(*_TURN, MessageRow.stem_id)
+        .where(
+            MessageRow.session_id == leaf.session_id,
+            _IS_SYSTEM,
+            MessageRow.content != "",
+            MessageRow.depth < before,
+        )
+        .order_by(MessageRow.depth)
+    )
+    found = rows.all()
+    if not found:
+        return []
+    stems = tree.stems(leaf.id)
+    spans = await connection.execute(select(stems.c.stem_id, stems.c.upto))
+    upto = {row.stem_id: row.upto for row in spans}
+    return [row for row in found if row.depth <= upto.get(row.stem_id, -1)]
 
 
 async def add_messages(

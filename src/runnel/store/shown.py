@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final, Literal, cast
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, String, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import LIVE, Context, Failure, Generation, Status
@@ -15,14 +15,17 @@ from runnel.store import pages
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 LIVE_STATES: Final = tuple(status.value for status in LIVE)
+#: In the words of the index `uq_generations_live_session`: where values are bound, no database
+#: sees that it is of use.
+IS_LIVE: Final = GenerationRow.status.in_(
+    [literal_column(f"'{status}'", String()) for status in ("queued", "running")]
+)
 
 
 async def live_in_session(connection: AsyncConnection, session_id: str) -> str | None:
     """The id of the generation that is being made in a session."""
     return await connection.scalar(
-        select(GenerationRow.id).where(
-            GenerationRow.session_id == session_id, GenerationRow.status.in_(LIVE_STATES)
-        )
+        select(GenerationRow.id).where(GenerationRow.session_id == session_id, IS_LIVE)
     )
 
 

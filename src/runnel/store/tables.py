@@ -164,6 +164,7 @@ class MessageRow(Base):
         Index(
             "ix_messages_system",
             "session_id",
+            "depth",
             sqlite_where=text("role = 'system'"),
             postgresql_where=text("role = 'system'"),
         ),

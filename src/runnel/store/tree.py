@@ -52,8 +52,11 @@ async def place(connection: AsyncConnection, message_id: str) -> Place | None:
     return None if row is None else Place(*row)
 
 
-def stems(leaf_id: str) -> CTE:
-    """The stems from a leaf up to its root, each with the `upto` depth that is of the branch."""
+def stems(leaf_id: str, down_from: int = 0) -> CTE:
+    """The stems from a leaf up to its root, each with the `upto` depth that is of the branch.
+
+    Those of which nothing is as deep as `down_from` are left out.
+    """
     walk = (
         select(MessageRow.stem_id, MessageRow.depth.label("upto"), _HEAD.parent_id)
         .join(_HEAD, _HEAD.id == MessageRow.stem_id)
@@ -64,6 +67,7 @@ def stems(leaf_id: str) -> CTE:
         select(MessageRow.stem_id, MessageRow.depth, _HEAD.parent_id)
         .join(walk, MessageRow.id == walk.c.parent_id)
         .join(_HEAD, _HEAD.id == MessageRow.stem_id)
+        .where(MessageRow.depth >= down_from)
     )
 
 
