@@ -117,7 +117,7 @@ class Doing:
         async def look() -> float:
             with ExitStack() as stack:
                 for each in range(number):
-                    deaf = Listener(str(each), lambda _: True, lambda _: None)
+                    deaf = Listener(str(each), lambda _: True, lambda _: None, lambda: None)
                     await self._parts.channels.user(stack, f"nobody{each}", deaf)
                 began = time.thread_time()
                 await self._parts.channels.look()
