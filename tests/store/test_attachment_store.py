@@ -3,18 +3,21 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from answers import Chat
-from runnel.chat.entities import Attachment
+from runnel.chat.entities import Attachment, Ending, Status
 from runnel.chat.ports import Begun
 from runnel.errors import Code, RunnelError
-from runnel.store import attachments
+from runnel.events import Position, Usage
+from runnel.store import attachments, sessions, tree
 from runnel.store.attachments import SqlAttachments
 from runnel.store.ids import new_id, now
 
 MOST = 1_000_000
+ENDED = Ending(Status.COMPLETED, "a", Position(1, 1), Usage(1, 1, "estimated"), "stop")
 
 
 class Files:
@@ -64,10 +67,34 @@ async def test_what_is_used_belongs_to_its_session_and_stands_in_order(files: Fi
     expected = {message_id: [replace(each, session_id=session_id) for each in (second, first)]}
     async with files.chat.database.read() as connection:
         assert await attachments.of_messages(connection, [message_id]) == expected
-        assert await attachments.of_session(connection, session_id) == expected
         assert await attachments.of_messages(connection, [begun.generation.message_id]) == {}
         ids = await attachments.ids_of_sessions(connection, [session_id])
         assert sorted(ids) == sorted([first.id, second.id])
+
+
+async def test_a_prompt_reads_only_what_its_own_messages_have(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await files.add()
+    asked: list[Begun] = []
+    for _ in range(3):
+        asked.append(await files.ask("here"))
+        await files.use(asked[-1], made)
+        await files.chat.store.finish(asked[-1].generation.id, 1, ENDED)
+    shown: list[Any] = []
+    show = attachments._attachment
+
+    def counted(row: Any) -> Attachment:
+        shown.append(row)
+        return show(row)
+
+    monkeypatch.setattr(attachments, "_attachment", counted)
+    async with files.chat.database.read() as connection:
+        leaf = await tree.place(connection, asked[-1].generation.message_id)
+        assert leaf is not None
+        branch = await sessions.branch(connection, leaf, 2)
+    assert [len(turn.attachments) for turn in branch.turns] == [1, 0]
+    assert len(shown) == 1
 
 
 async def test_a_question_names_its_users_own_in_its_own_order(files: Files) -> None:

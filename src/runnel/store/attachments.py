@@ -25,6 +25,8 @@ _COLUMNS: Final = (
 )
 #: What each file takes besides its bytes: its block on the disk, its row and their indexes.
 _OVERHEAD_BYTES: Final = 4096
+#: Databases have a bound on what one query names.
+_MESSAGES_A_QUERY: Final = 500
 
 
 class SqlAttachments:
@@ -139,17 +141,15 @@ async def use(
 
 
 async def of_messages(
-    connection: AsyncConnection, message_ids: Collection[str]
+    connection: AsyncConnection, message_ids: Sequence[str]
 ) -> dict[str, list[Attachment]]:
     """What messages have, by their ids, in its order; those that have none are left out."""
-    query = _with_messages().where(MessageAttachmentRow.message_id.in_(message_ids))
-    return await _by_message(connection, query)
-
-
-async def of_session(connection: AsyncConnection, session_id: str) -> dict[str, list[Attachment]]:
-    """The same of all messages of a session."""
-    query = _with_messages().where(AttachmentRow.session_id == session_id)
-    return await _by_message(connection, query)
+    found: dict[str, list[Attachment]] = {}
+    for begin in range(0, len(message_ids), _MESSAGES_A_QUERY):
+        some = message_ids[begin : begin + _MESSAGES_A_QUERY]
+        for row in await connection.execute(_of_messages(some)):
+            found.setdefault(row.message_id, []).append(_attachment(row))
+    return found
 
 
 async def ids_of_sessions(connection: AsyncConnection, session_ids: Collection[str]) -> list[str]:
@@ -182,21 +182,13 @@ async def _own(
     return {row.id: _attachment(row) for row in rows}
 
 
-def _with_messages() -> Select[*tuple[Any, ...]]:
+def _of_messages(message_ids: Sequence[str]) -> Select[*tuple[Any, ...]]:
     return (
         select(*_COLUMNS, MessageAttachmentRow.message_id)
         .join(MessageAttachmentRow, MessageAttachmentRow.attachment_id == AttachmentRow.id)
+        .where(MessageAttachmentRow.message_id.in_(message_ids))
         .order_by(MessageAttachmentRow.message_id, MessageAttachmentRow.ordinal)
     )
-
-
-async def _by_message(
-    connection: AsyncConnection, query: Select[*tuple[Any, ...]]
-) -> dict[str, list[Attachment]]:
-    found: dict[str, list[Attachment]] = {}
-    for row in await connection.execute(query):
-        found.setdefault(row.message_id, []).append(_attachment(row))
-    return found
 
 
 def _attachment(row: Row[*tuple[Any, ...]]) -> Attachment:
