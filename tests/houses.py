@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,13 @@ from wire import House, models_of
 
 @contextmanager
 def opened_house(
-    folder: Path, migrated: Path, backend: Backend, settings: Mapping[str, Any]
+    folder: Path,
+    migrated: Path,
+    backend: Backend,
+    settings: Mapping[str, Any],
+    models_of: Callable[[Provider], dict[str, Any]] = models_of,
 ) -> Generator[House]:
-    """`chat/test` answers at once, `chat/gated` when the gate opens."""
+    """`chat/test` answers at once, `chat/gated` when the gate opens, unless models are given."""
     changes = dict(settings)
     shutil.copy(migrated, folder / "runnel.db")
     if backend == "postgres":

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -12,29 +12,48 @@ import pytest
 import graphs
 from bedrock import CREDENTIALS, Bedrock, as_aws_user
 from given_files import attached, picture
+from houses import opened_house
 from provider import Answer, Provider
 from serving import Signed
-from wire import House, Serve, problem, refused_field
+from wire import House, problem, refused_field
 
 BUDGET: Final = 600
 NOVA: Final = "amazon.nova-lite-v1:0"
 
 
-@pytest.fixture
-def bedrock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bedrock]:
-    as_aws_user(monkeypatch, **CREDENTIALS)
+@pytest.fixture(scope="module")
+def environment() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="module")
+def bedrock(environment: pytest.MonkeyPatch) -> Iterator[Bedrock]:
+    as_aws_user(environment, **CREDENTIALS)
     with Bedrock() as provider:
         yield provider
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def house(
-    serve: Serve, provider: Provider, bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch
+    migrated: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    bedrock: Bedrock,
+    environment: pytest.MonkeyPatch,
 ) -> Iterator[House]:
+    def models(provider: Provider) -> dict[str, Any]:
+        environment.setenv(graphs.ADDRESS, provider.url)
+        return models_of(provider)
+
+    folder, settings = tmp_path_factory.mktemp("house"), {"bedrock_endpoint_url": bedrock.url}
+    with opened_house(folder, migrated, "sqlite", settings, models) as house:
+        yield house
+
+
+def models_of(provider: Provider) -> dict[str, Any]:
     """`chat/demo` takes no pictures; `chat/small` has a small budget; the others are by family."""
-    monkeypatch.setenv(graphs.ADDRESS, provider.url)
     openai = {"provider": "openai", "base_url": provider.url}
-    models = {
+    return {
         "default": "chat/test",
         "aliases": {
             "chat/test": {**openai, "model": "test"},
@@ -49,15 +68,11 @@ def house(
             },
         },
     }
-    server = serve(models=models, bedrock_endpoint_url=bedrock.url)
-    with ExitStack() as stack:
-        http = stack.enter_context(httpx.Client(base_url=server.url, timeout=30))
-        yield House(server, provider, http)
 
 
-@pytest.fixture
-def ada(house: House) -> Signed:
-    return house.server.user("ada")
+def files(house: House) -> set[str]:
+    folder = house.server.settings.data_dir / "attachments"
+    return {file.name for file in folder.rglob("*-*")}
 
 
 def ask(house: House, who: Signed, model: str, **members: Any) -> httpx.Response:
@@ -74,10 +89,11 @@ def test_a_model_that_takes_no_pictures_says_so_before_anything_is_kept_or_asked
     house: House, ada: Signed
 ) -> None:
     made = attached(house, ada, picture())["attachment_id"]
+    before = list(house.provider.asks)
     refused = ask(house, ada, "chat/demo", attachments=[made])
     assert refused_field(refused, "attachments") == "chat/demo (builtin) does not take images."
     sessions = house.http.get("/api/chat/sessions", headers=ada.headers).json()["sessions"]
-    assert (sessions, house.provider.asks) == ([], [])
+    assert (sessions, house.provider.asks) == ([], before)
     assert ask(house, ada, "chat/test", attachments=[made]).status_code == 200
 
 
@@ -177,19 +193,19 @@ def test_a_graphs_models_are_sent_the_picture_too(house: House, ada: Signed) -> 
 
 
 def test_purging_a_session_takes_its_files(house: House, ada: Signed) -> None:
+    before = files(house)
     made, other = (attached(house, ada, b"text")["attachment_id"] for _ in range(2))
     asked = ask(house, ada, "chat/test", attachments=[made]).json()
     path = f"/api/chat/sessions/{asked['session_id']}?purge=true"
     assert house.http.delete(path, headers=ada.headers).status_code == 204
-    folder = house.server.settings.data_dir / "attachments"
-    assert [file.name for file in folder.rglob("*-*")] == [other]
+    assert files(house) == before | {other}
     gone = house.http.get(f"/api/attachments/{made}", headers={**ada.headers, "Accept": "*/*"})
     problem(gone, 404, "not_found")
 
 
 def test_the_files_of_a_user_who_goes_go_too(house: House, ada: Signed) -> None:
+    before = files(house)
     made, _ = (attached(house, ada, b"text")["attachment_id"] for _ in range(2))
     ask(house, ada, "chat/test", attachments=[made])
     assert house.http.delete("/me", headers=ada.headers).status_code == 204
-    folder = house.server.settings.data_dir / "attachments"
-    assert not [*folder.rglob("*-*")]
+    assert files(house) == before
