@@ -4,7 +4,7 @@ import asyncio
 import io
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import httpx
 import pytest
@@ -259,6 +259,11 @@ def _part(name: str, *, file: bool = True) -> bytes:
         (_part("file", file=False) + b"--b--\r\n", None, "file name"),
         (b"no form at all", None, "Invalid multipart"),
         (b"x", "multipart/form-data", "boundary"),
+        (
+            _part("file") + b"--b--\r\n",
+            "multipart/form-data; boundary=b; charset=undefined",
+            "charset",
+        ),
     ],
 )
 def test_a_form_of_another_kind_is_refused_and_says_why(
@@ -286,6 +291,40 @@ def test_a_deleted_file_is_gone_from_the_disk_too(house: House, ada: Signed) -> 
         assert response.status_code == status
     assert not files_of(house, made)
     problem(get(house, ada, made), 404, "not_found")
+
+
+def test_an_upload_that_races_with_its_accounts_end_leaves_no_file(
+    house: House, ada: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is there before the files are looked for, and its file only behind that."""
+    parts = house.server.server.parts
+    user_id = house.http.get("/me", headers=ada.headers).json()["id"]
+    before = sorted(folder(house).rglob("*"))
+
+    async def race() -> BaseException | None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        write = parts.attachments._files.write
+
+        async def held(attachment_id: str, file: BinaryIO, text: str | None) -> None:
+            begun.set()
+            await go_on.wait()
+            await write(attachment_id, file, text)
+
+        async def remove() -> None:
+            go_on.set()
+            await asyncio.wait([upload])
+            await parts.accounts.delete(user_id)
+
+        monkeypatch.setattr(parts.attachments._files, "write", held)
+        upload = asyncio.create_task(parts.attachments.add(user_id, "a.txt", io.BytesIO(b"text")))
+        await begun.wait()
+        await parts.purging.purge_user(user_id, remove)
+        return upload.exception()
+
+    refused = house.server.call(race())
+    assert isinstance(refused, RunnelError)
+    files = [path for path in folder(house).rglob("*") if path.is_file()]
+    assert set(files) <= set(before)
 
 
 def test_what_is_anothers_does_not_exist(house: House, ada: Signed, bob: Signed) -> None:

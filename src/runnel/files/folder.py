@@ -34,7 +34,13 @@ class Folder:
             with _written(path) as kept:
                 shutil.copyfileobj(file, kept)
 
-        await _off_the_loop(write)
+        writing = asyncio.create_task(_off_the_loop(write))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # No thread can be cancelled: what is deleted behind this must not come back.
+            await asyncio.wait([writing])
+            raise
 
     async def read(
         self, attachment_id: str, begin: int = 0, most_bytes: int | None = None
@@ -68,6 +74,7 @@ class Folder:
                 path = self._path(attachment_id)
                 for each in (path, _text_of(path)):
                     each.unlink(missing_ok=True)
+                    _part_of(each).unlink(missing_ok=True)  # of a write that a crash broke off
 
         await _off_the_loop(delete)
 
@@ -82,12 +89,16 @@ def _text_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.text")
 
 
+def _part_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
 class _written:  # noqa: N801 - reads as a statement
     """A file that is there once it is whole, for its owner alone."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._part = _part_of(path)
 
     def __enter__(self) -> BinaryIO:
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -12,8 +12,8 @@ from runnel.chat.text import BYTES_PER_TOKEN, estimate_tokens
 
 #: Less of a document than this says nothing.
 _LEAST_BYTES: Final = 256
-#: Anthropic scales pictures down to this edge and counts a token for so many pixels, at most so
-#: many: docs.anthropic.com/en/docs/build-with-claude/vision. Others count less, or about the same.
+#: As far as is known, Anthropic's models scale pictures down to this longest edge, and count a
+#: token for so many pixels, some 1600 at most. For all others it is an estimate.
 _LONGEST_EDGE: Final = 1568
 _PIXELS_PER_TOKEN: Final = 750
 _MOST_IMAGE_TOKENS: Final = 1600

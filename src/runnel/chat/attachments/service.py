@@ -34,7 +34,10 @@ class Content:
 
 
 class Attachments:
-    """A user's files, by their ids."""
+    """A user's files, by their ids.
+
+    `refuse_leaving` raises RunnelError `conflict` for a user whose account is being deleted.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Attachments:
         examiner: Examiner,
         rules: AttachmentRules,
         *,
+        refuse_leaving: Callable[[str], None],
         new_id: Callable[[], str],
         clock: Callable[[], datetime],
     ) -> None:
@@ -50,13 +54,14 @@ class Attachments:
         self._files = files
         self._examiner = examiner
         self._rules = rules
+        self._refuse_leaving = refuse_leaving
         self._new_id = new_id
         self._clock = clock
 
     async def add(self, user_id: str, given_name: str, file: BinaryIO) -> Attachment:
         """Takes a file in. Raises RunnelError: `invalid_request` for what is not taken,
-        `payload_too_large`, `overloaded`, `store_unavailable`, and `unauthorized` where the
-        account went away meanwhile.
+        `payload_too_large`, `overloaded`, `store_unavailable`, and `unauthorized` or `conflict`
+        where the account went away meanwhile.
         """
         size = file.seek(0, io.SEEK_END)
         if size > self._rules.max_bytes:
@@ -88,6 +93,8 @@ class Attachments:
 
     async def _keep(self, user_id: str, made: Attachment, file: BinaryIO, text: str | None) -> None:
         await self._files.write(made.id, file, text)
+        # Who deletes the account may have deleted the user's files before there was this one.
+        self._refuse_leaving(user_id)
         if await self._store.find(user_id, made.id) is None:
             raise RunnelError(Code.UNAUTHORIZED, "The account was deleted meanwhile.")
 

@@ -134,7 +134,10 @@ async def _form(request: Request) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise _unfit("Send the file as multipart/form-data, as `curl -F file=@NAME` does.")
-    return await request.form(max_files=2, max_fields=2)
+    try:
+        return await request.form(max_files=2, max_fields=2)
+    except UnicodeError:  # there are charsets that decode nothing
+        raise _unfit("The form is not in the charset that it names.") from None
 
 
 def _only_file(form: FormData) -> UploadFile:
