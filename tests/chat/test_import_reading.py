@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from runnel.chat.sessions import import_reading
 from runnel.chat.sessions.import_reading import Given, read_export
-from runnel.chat.sessions.records import SessionRecord
+from runnel.chat.sessions.records import MessageRecord, SessionRecord
 from runnel.errors import Code, RunnelError
 
 LINES: Final = (Path(__file__).parents[1] / "cli" / "export.jsonl").read_bytes()
@@ -163,6 +163,53 @@ def test_fields_of_a_session_behind_its_messages_are_refused() -> None:
     changed["sessions"][0]["more"] = 1
     changed["sessions"][0]["title"] = changed["sessions"][0].pop("title")
     assert "a session's fields stand before" in fault(json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize("number", [b"9" * 5000, b"-" + b"9" * 5000, b"1e99999999999999999999"])
+@pytest.mark.parametrize(
+    "beginning", [b'{"runnel_export":', b'{"runnel_export":1,"sessions":[{"session_id":']
+)
+def test_a_number_that_no_record_has_is_a_fault_of_the_file(
+    beginning: bytes, number: bytes
+) -> None:
+    assert "too large" in fault(beginning + number)
+
+
+@pytest.mark.parametrize("said", ["9" * 70_000, '\\"' * 33_000 + ":" + "9" * 70_000, "\\" * 65_531])
+def test_a_text_may_be_nothing_but_digits(said: str) -> None:
+    changed = document()
+    changed["sessions"][0]["messages"][0]["content"] = said
+    [_, _, message, *_] = read(json.dumps(changed).encode())
+    assert isinstance(message.record, MessageRecord)
+    assert message.record.content == said
+
+
+@pytest.mark.parametrize("kind", [b"{}", b"[]", b"1", b"null"])
+def test_a_kind_is_a_word(kind: bytes) -> None:
+    assert "has a `type` that" in fault(b'{"runnel_export":1}\n{"type":' + kind + b"}\n")
+
+
+@pytest.mark.parametrize("values", ["[]", "{}"])
+def test_a_line_of_ever_so_many_values_is_not_unfolded(values: str) -> None:
+    changed = records()
+    changed[1]["title"] = "HERE"
+    many = ",".join([values] * 700_000).encode()
+    export = lines(changed).replace(b'"HERE"', b"[" + many + b"]")
+    tracemalloc.start()
+    try:
+        assert "line 2: has more than" in fault(export)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * MIB
+
+
+def test_a_long_text_with_ever_so_many_commas_is_taken() -> None:
+    changed = records()
+    changed[3]["content"] = ",é" * 200_000
+    [_, _, message, *_] = read(lines(changed))
+    assert isinstance(message.record, MessageRecord)
+    assert message.record.content == ",é" * 200_000
 
 
 class Endless(io.RawIOBase):

@@ -5,25 +5,32 @@ What is read at a time has a bound, whatever is in the file.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, BinaryIO, Final, cast
 
-import ijson
 import orjson
-from ijson.common import JSONError, ObjectBuilder
 from pydantic import TypeAdapter, ValidationError
 
+from runnel.chat.sessions.import_values import (
+    Events,
+    Numbers,
+    TooMuchError,
+    faults_at,
+    invalid,
+    items,
+    keys,
+    loaded,
+    next_value,
+    parsed,
+    value_of_line,
+)
 from runnel.chat.sessions.records import VERSION, GivenAttachment, MessageRecord, SessionRecord
-from runnel.errors import Code, RunnelError
+from runnel.errors import RunnelError
 
 Record = SessionRecord | GivenAttachment | MessageRecord
 #: Of one record: an answer of GENERATION_MAX_BYTES fits in, each character escaped.
 MOST_BYTES: Final = 64 * 1024 * 1024
 _HEADER: Final = "runnel_export"
 _HEADER_BYTES: Final = 4096
-_PIECE_BYTES: Final = 64 * 1024
-#: A bracket weighs a hundred times what it takes in the file.
-_MOST_VALUES: Final = 100_000
 _MARK: Final = b"\xef\xbb\xbf"
 _KINDS: Final[dict[str, TypeAdapter[Record]]] = {
     "session": TypeAdapter(SessionRecord),
@@ -32,7 +39,6 @@ _KINDS: Final[dict[str, TypeAdapter[Record]]] = {
 }
 _FIRST: Final = "a session's fields stand before its `attachments` and `messages`"
 _ARRAYS: Final = {"attachments": "attachment", "messages": "message"}
-_Events = Iterator[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,6 @@ def read_export(file: BinaryIO) -> Iterator[Given]:
     return _lines(source) if source.is_lines else _document(source)
 
 
-def invalid(place: str, what: str) -> RunnelError:
-    return RunnelError(Code.INVALID_REQUEST, f"{place}: {what}")
-
-
 class _Source:
     """A file that gives no more than MOST_BYTES until it is told that a record was whole."""
 
@@ -63,11 +65,12 @@ class _Source:
         self._file = file
         self._ahead = file.readline(_HEADER_BYTES).removeprefix(_MARK)
         self._since = 0
+        self._numbers = Numbers()
 
     @property
     def is_lines(self) -> bool:
         """Whether the first line is all of an object, and one that has no sessions in it."""
-        header = _loaded(self._ahead)
+        header = loaded(self._ahead)
         return isinstance(header, dict) and "sessions" not in header
 
     def line(self) -> bytes:
@@ -77,26 +80,19 @@ class _Source:
     def read(self, size: int) -> bytes:
         """As ijson wants it."""
         if self._since > MOST_BYTES:
-            raise _TooLongError
+            raise TooMuchError(f"has more than {MOST_BYTES} bytes to it")
         ahead, self._ahead = self._ahead[:size], self._ahead[size:]
         piece = ahead or self._file.read(size)
         self._since += len(piece)
+        self._numbers.check(piece)
         return piece
 
     def whole(self) -> None:
         self._since = 0
 
 
-class _TooLongError(Exception):
-    pass
-
-
-class _TooManyError(Exception):
-    pass
-
-
 def _lines(source: _Source) -> Iterator[Given]:
-    _check_version(_loaded(source.line()), "line 1")
+    _check_version(loaded(source.line()), "line 1")
     number, ended = 1, False
     while line := source.line():
         number += 1
@@ -107,14 +103,14 @@ def _lines(source: _Source) -> Iterator[Given]:
             raise invalid(place, "stands behind the end of the export")
         if len(line) > MOST_BYTES:
             raise invalid(place, f"is longer than {MOST_BYTES} bytes")
-        fields = _loaded(line)
+        fields = value_of_line(line, place)
         if not isinstance(fields, dict):
             raise invalid(place, "is no JSON object: the file is cut, or was changed")
         kind = cast("dict[str, object]", fields).pop("type", None)
         if kind == "end":
             ended = True
-        elif kind in _KINDS:
-            yield Given(place, _record(cast("str", kind), cast("object", fields), place))
+        elif isinstance(kind, str) and kind in _KINDS:
+            yield Given(place, _record(kind, cast("object", fields), place))
         else:
             raise invalid(place, "has a `type` that is none of session, attachment, message, end")
     if not ended:
@@ -125,19 +121,8 @@ def _lines(source: _Source) -> Iterator[Given]:
 
 def _document(source: _Source) -> Iterator[Given]:
     place = _Place()
-    # Not `use_float`: with it the parser takes integers of 64 bits for too large.
-    events: _Events = ijson.basic_parse(source, buf_size=_PIECE_BYTES)
-    try:
-        yield from _sessions(events, source, place)
-    except _TooLongError:
-        raise invalid(str(place), f"has more than {MOST_BYTES} bytes to it") from None
-    except _TooManyError:
-        raise invalid(str(place), f"has more than {_MOST_VALUES} values to it") from None
-    except StopIteration:
-        raise invalid(str(place), "the file is cut") from None
-    except (JSONError, UnicodeDecodeError) as error:
-        why = str(error).split("\n")[0].removesuffix(".")
-        raise invalid(str(place), f"no valid JSON, or cut, behind it ({why})") from None
+    with faults_at(place):
+        yield from _sessions(parsed(source), source, place)
 
 
 @dataclass(slots=True)
@@ -153,18 +138,18 @@ class _Place:
         return f"session {self.session}{within}"
 
 
-def _sessions(events: _Events, source: _Source, place: _Place) -> Iterator[Given]:
+def _sessions(events: Events, source: _Source, place: _Place) -> Iterator[Given]:
     version: object = None
     if next(events)[0] != "start_map":
         raise _foreign()
-    for key in _keys(events):
+    for key in keys(events):
         if key == _HEADER:
-            version = _value(events)
+            version = next_value(events)
             _check_version({_HEADER: version}, "the beginning")
         elif version is None:
             raise _foreign()
         elif key == "sessions":
-            for event in _items(events, "sessions"):
+            for event in items(events, "sessions"):
                 if event != ("start_map", None):
                     raise invalid("sessions", "are objects")
                 place.session += 1
@@ -178,62 +163,27 @@ def _sessions(events: _Events, source: _Source, place: _Place) -> Iterator[Given
         raise _foreign()
 
 
-def _session(events: _Events, source: _Source, place: _Place) -> Iterator[Given]:
+def _session(events: Events, source: _Source, place: _Place) -> Iterator[Given]:
     fields: dict[str, Any] | None = {}
-    for key in _keys(events):
+    for key in keys(events):
         kind = _ARRAYS.get(key)
         if kind is None:
             if fields is None:
                 raise invalid(str(place), f"{key}: {_FIRST}")
-            fields[key] = _value(events)
+            fields[key] = next_value(events)
             continue
         if fields is not None:
             yield Given(str(place), _record("session", fields, str(place)))
             fields = None
         source.whole()
         place.kind, place.number = kind, 0
-        for event in _items(events, key):
+        for event in items(events, key):
             place.number += 1
-            value = _value(events, event)
+            value = next_value(events, event)
             yield Given(str(place), _record(kind, value, str(place)))
             source.whole()
     if fields is not None:
         yield Given(str(place), _record("session", fields, str(place)))
-
-
-def _keys(events: _Events) -> Iterator[str]:
-    """The keys of an object that has begun; its values are read between them."""
-    while True:
-        event, value = next(events)
-        if event == "end_map":
-            return
-        yield value
-
-
-def _items(events: _Events, name: str) -> Iterator[tuple[str, Any]]:
-    """The first event of each item of an array."""
-    if next(events)[0] != "start_array":
-        raise invalid(name, "is an array")
-    while (event := next(events))[0] != "end_array":
-        yield event
-
-
-def _value(events: _Events, first: tuple[str, Any] | None = None) -> Any:
-    """The next value, whole. Any: it is JSON."""
-    builder: Any = ObjectBuilder()
-    depth = 0
-    event, value = first or next(events)
-    for _ in range(_MOST_VALUES):
-        builder.event(event, float(value) if isinstance(value, Decimal) else value)
-        depth += (event in _OPENING) - (event in _CLOSING)
-        if not depth:
-            return builder.value
-        event, value = next(events)
-    raise _TooManyError
-
-
-_OPENING: Final = frozenset({"start_map", "start_array"})
-_CLOSING: Final = frozenset({"end_map", "end_array"})
 
 
 def _record(kind: str, fields: object, place: str) -> Record:
@@ -276,10 +226,3 @@ def _foreign() -> RunnelError:
     return invalid(
         "the beginning", f'this is no export of Runnel\'s in json or jsonl: no "{_HEADER}" in it'
     )
-
-
-def _loaded(line: bytes) -> object:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
