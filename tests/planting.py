@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from runnel.chat.attachments.names import file_name
 from runnel.chat.entities import INTERRUPTED, Status
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
@@ -159,7 +160,9 @@ class Garden:
             "params": self._random.choice(
                 ({}, {"temperature": 0.1, "stop": ["\u2028", "b"]}, {"seed": -(2**63)})
             ),
-            "context": self._maybe({"messages": 3, "left_out": [1.5, None, {"a": "ç"}]}),
+            "context": self._maybe(
+                {"messages": 3, "left_out": 2, "attachments_cut": 1, "attachments_left_out": 0}
+            ),
             "agent": self._maybe("node"),
             "status": status,
             "owner": new_id(),
@@ -192,7 +195,7 @@ class Garden:
                     "id": attachment_id,
                     "user_id": user_id,
                     "session_id": session_id,
-                    "name": self._text() or "name.txt",
+                    "name": file_name(self._text()),
                     "media_type": "text/plain",
                     "bytes": len(content),
                     "width": None,

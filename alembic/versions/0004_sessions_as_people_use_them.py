@@ -58,6 +58,7 @@ def upgrade() -> None:
     for column in (
         sa.Column("closed_at", time, nullable=True),
         sa.Column("purged_at", time, nullable=True),
+        sa.Column("imported_at", time, nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("title_by", sa.String(length=16), nullable=True),
         sa.Column("project_id", sa.String(length=128), nullable=True),

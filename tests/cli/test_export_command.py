@@ -100,6 +100,7 @@ def test_what_cannot_be_called_so_is_bad_usage(house: Here, tmp_path: Path) -> N
         ("import", "ada", str(tmp_path / "none")),
         ("import", "ada", str(tmp_path)),
         ("export", "ada", "--output", str(tmp_path / "none" / "none")),
+        ("export", "ada", "--output", str(tmp_path)),
         ("export", "ada", "--session", "a b"),
         ("export", "ada", "--format", "pdf"),
         ("export",),

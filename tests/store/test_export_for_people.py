@@ -52,7 +52,7 @@ SESSION: Final[Json] = {
 FILE: Final[Json] = {
     "type": "attachment",
     "attachment_id": full("f1"),
-    "name": "no\ntes.txt",
+    "name": "no tes.txt",
     "media_type": "text/plain",
     "bytes": len(CONTENT),
     "width": None,

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +15,17 @@ from runnel.accounts.entities import User
 from runnel.chat.entities import Status
 from runnel.chat.sessions.import_reading import read_export
 from runnel.chat.sessions.importing import Imported, Importing
+from runnel.chat.sessions.records import SessionRecord
 from runnel.chat.sessions.searching import parse_query
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
 from runnel.store import search, shown
 from runnel.store.accounts import SqlAccountStore
+from runnel.store.cleaning import SqlCleaning
 from runnel.store.engine import Database
 from runnel.store.ids import now
 from runnel.store.importing import SqlImports
+from runnel.store.purging import SqlPurging
 from runnel.store.tables import (
     AttachmentRow,
     GenerationRow,
@@ -154,6 +158,12 @@ LAST: Final = "01a21f32-0000-7000-8000-000000000013"
         (_generation(5, position=None), "line 6: generation.position: is missing"),
         (_generation(5, finish_reason=None), "line 6: generation.finish_reason: is missing"),
         (_generation(5, status="failed"), "line 6: generation.error: is missing"),
+        (
+            _generation(5, context={"messages": 1}),
+            "line 6: generation.context.left_out: is missing",
+        ),
+        (_set(2, name="../a\u202etxt.exe"), "line 3: name: no attachment can be called that"),
+        (_set(2, name=""), "line 3: name: no attachment can be called that"),
         (_cut, "the file is cut"),
     ],
 )
@@ -233,6 +243,60 @@ async def test_a_name_that_another_session_has_refuses_it(house: House) -> None:
     assert house.refused[0].endswith("another session has its name, a:talk")
     eve = await SqlAccountStore(house.database).add_user("eve", "", "user", now())
     assert (await house.take([given[0], *taken, given[-1]], eve)).sessions == 1
+
+
+async def test_what_was_closed_long_ago_is_not_purged_as_soon_as_it_is_there(house: House) -> None:
+    given = records()
+    session_id, before = given[1]["session_id"], now()
+    given[1]["closed_at"] = given[1]["last_activity"]
+    await house.take(given)
+    cleaning = SqlCleaning(house.database)
+    assert await cleaning.mark_closed(before, now(), 10) == []
+    [marked] = await cleaning.mark_closed(now() + timedelta(seconds=1), now(), 10)
+    assert marked.session_id == session_id
+
+
+async def test_what_nobody_went_on_with_is_not_closed_as_soon_as_it_is_there(house: House) -> None:
+    given = records()
+    given[1]["closed_at"] = None
+    before = now()
+    await house.take(given)
+    cleaning = SqlCleaning(house.database)
+    assert await cleaning.close(before, now(), 10) == 0
+    assert await cleaning.close(now() + timedelta(seconds=1), now(), 10) == 1
+
+
+async def test_a_session_that_is_purged_while_it_is_imported_is_not_shown(house: House) -> None:
+    store, session = SqlImports(house.database), _session()
+    assert await store.begin(house.user.id, session)
+    [marked] = await SqlPurging(house.database).mark_some(house.user.id, now(), 10)
+    with pytest.raises(RunnelError) as refused:
+        await store.finish(house.user.id, session, 0)
+    assert refused.value.code is Code.CONFLICT
+    assert await SqlCleaning(house.database).marked("", 10) == [marked]
+    async with house.database.read() as connection:
+        assert await connection.scalar(select(SessionRow.hidden))
+
+
+async def test_nor_is_a_file_left_that_is_written_behind_the_purge(house: House) -> None:
+    keep = house.files.keep
+
+    async def purged(attachment: Any, content: bytes) -> None:
+        await SqlPurging(house.database).mark_some(house.user.id, now(), 10)
+        await keep(attachment, content)
+
+    house.files.keep = purged
+    done = await house.take(records())
+    assert (done.sessions, done.refused) == (0, 1)
+    assert house.files.kept == {}
+
+
+def _session() -> SessionRecord:
+    given = records()
+    given[1] |= {"active_message_id": None, "name": None}
+    [only] = read_export(io.BytesIO(b"\n".join(json.dumps(given[n]).encode() for n in (0, 1, -1))))
+    assert isinstance(only.record, SessionRecord)
+    return only.record
 
 
 async def test_a_long_session_comes_in_many_transactions_in_one_tree(house: House) -> None:

@@ -124,9 +124,9 @@ def test_what_was_exported_comes_back_byte_by_byte(
         asyncio.run(there_and_back(urls, seed, texts))
 
 
-#: Whose it is here, which child goes on with a stem, and what only matters while an answer is made.
+#: Whose it is here and since when, which child goes on with a stem, and what only matters while an answer is made.
 LEFT_BEHIND: Final[dict[type[Base], set[str]]] = {
-    SessionRow: {"user_id"},
+    SessionRow: {"user_id", "imported_at"},
     MessageRow: {"stem_id"},
     GenerationRow: {
         "user_id",

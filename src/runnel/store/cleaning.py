@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from runnel.chat.sessions.purging import Marked
@@ -64,7 +64,8 @@ def _oldest(
     most: int,
 ) -> ColumnElement[bool]:
     # Said twice: in Postgres a row may change between the two, and is looked at again then.
-    old = and_(which, since < before)
+    imported = SessionRow.imported_at
+    old = and_(which, since < before, or_(imported.is_(None), imported < before))
     return and_(
         old, SessionRow.id.in_(select(SessionRow.id).where(old).order_by(since).limit(most))
     )

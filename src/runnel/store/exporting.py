@@ -7,22 +7,16 @@ from sqlalchemy import Row, Select, and_, exists, func, literal, or_, select, tu
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from runnel.chat.entities import Role, SessionRef, Status
+from runnel.chat.entities import Role, SessionRef
 from runnel.chat.sessions.export_pages import Fork, Messages, Place, Stretch, Whole
 from runnel.chat.sessions.records import (
     AttachmentRecord,
-    ErrorRecord,
-    GenerationRecord,
     MessageRecord,
-    MetadataRecord,
     ReactionsRecord,
     SessionRecord,
-    SettingsRecord,
-    UsageRecord,
 )
-from runnel.errors import Code
-from runnel.events import FinishReason, Position
-from runnel.store import tree
+from runnel.events import Position
+from runnel.store import export_records, tree
 from runnel.store.engine import Database
 from runnel.store.shown import LIVE_STATES, checkpointed
 from runnel.store.tables import (
@@ -52,7 +46,7 @@ class SqlExports:
         which = SessionRow.id == ref.id if ref.id else SessionRow.name == ref.name
         async with self._database.read() as connection:
             row = (await connection.execute(_sessions(user_id).where(which))).first()
-        return None if row is None else _whole(row)
+        return None if row is None else export_records.whole(row)
 
     async def sessions(self, user_id: str, after: SessionRecord | None) -> Sequence[Whole]:
         query = _sessions(user_id).order_by(SessionRow.started_at, SessionRow.id)
@@ -60,7 +54,10 @@ class SqlExports:
             place = tuple_(literal(after.started_at, UtcDateTime), after.session_id)
             query = query.where(tuple_(SessionRow.started_at, SessionRow.id) > place)
         async with self._database.read() as connection:
-            return [_whole(row) for row in await connection.execute(query.limit(_SESSIONS_A_PAGE))]
+            return [
+                export_records.whole(row)
+                for row in await connection.execute(query.limit(_SESSIONS_A_PAGE))
+            ]
 
     async def attachments(self, session_id: str, after: str | None) -> Sequence[AttachmentRecord]:
         query = (
@@ -72,7 +69,7 @@ class SqlExports:
         if after is not None:
             query = query.where(AttachmentRow.id > after)
         async with self._database.read() as connection:
-            return [_attachment(row) for row in await connection.execute(query)]
+            return [export_records.attachment(row) for row in await connection.execute(query)]
 
     async def messages(self, whole: Whole, after: Place | None, most: int) -> Messages:
         return await self._page(_of(whole), after, most)
@@ -208,7 +205,7 @@ async def _messages(
     generations = {row.message_id: row for row in made}
     attached: dict[str, list[AttachmentRecord]] = {}
     for row in await connection.execute(_attached(ids)):
-        attached.setdefault(row.message_id, []).append(_attachment(row))
+        attached.setdefault(row.message_id, []).append(export_records.attachment(row))
     messages = [
         await _message(connection, row, generations.get(row.id), attached.get(row.id, ()))
         for row in rows
@@ -246,70 +243,5 @@ async def _message(
         timestamp=row.created_at,
         reactions=ReactionsRecord(row.helpful, row.rating),
         attachments=tuple(file.attachment_id for file in files),
-        generation=None if made is None else _generation(made, position),
+        generation=None if made is None else export_records.generation(made, position),
     )
-
-
-def _generation(row: Row[*tuple[Any, ...]], position: Position | None) -> GenerationRecord:
-    return GenerationRecord(
-        generation_id=row.id,
-        user_message_id=row.user_message_id,
-        model=row.model,
-        provider=row.provider,
-        provider_model=row.provider_model,
-        agent=row.agent,
-        params=row.params,
-        context=row.context,
-        status=Status(row.status),
-        position=position and str(position),
-        finish_reason=cast("FinishReason | None", row.finish_reason),
-        aborted_by=row.aborted_by,
-        error=_error(row),
-        usage=UsageRecord(row.prompt_tokens, row.completion_tokens, row.usage_source, row.cost),
-        created_at=row.created_at,
-        first_token_ms=row.first_token_ms,
-        latency_ms=row.latency_ms,
-    )
-
-
-def _error(row: Row[*tuple[Any, ...]]) -> ErrorRecord | None:
-    if row.error_code is None:
-        return None
-    return ErrorRecord(
-        Code(row.error_code),
-        row.error_message or "",
-        retryable=row.error_retryable or False,
-        retry_after=row.error_retry_after,
-    )
-
-
-def _attachment(row: Row[*tuple[Any, ...]]) -> AttachmentRecord:
-    return AttachmentRecord(
-        attachment_id=row.id,
-        name=row.name,
-        media_type=row.media_type,
-        bytes=row.bytes,
-        width=row.width,
-        height=row.height,
-        characters=row.characters,
-        created_at=row.created_at,
-    )
-
-
-def _whole(row: Row[*tuple[Any, ...]]) -> Whole:
-    session = SessionRecord(
-        session_id=row.id,
-        name=row.name,
-        title=row.title,
-        title_by=row.title_by,
-        project_id=row.project_id,
-        started_at=row.started_at,
-        last_activity=row.last_activity,
-        closed_at=row.closed_at,
-        settings=SettingsRecord(
-            row.model_preference, row.language, row.stream_responses, row.system_prompt
-        ),
-        metadata=MetadataRecord(row.user_agent, row.ip_address, row.client_version),
-        active_message_id=row.leaf_id,
-    )
-    return Whole(session, row.held, row.last or "")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import delete, exists, func, insert, select, update
@@ -56,6 +57,17 @@ class SqlImports:
                 )
         except IntegrityError:
             raise _changed() from None
+
+    async def holds(self, session_id: str, attachment_id: str) -> bool:
+        async with self._database.read() as connection:
+            found = await connection.scalar(
+                select(AttachmentRow.id).where(
+                    AttachmentRow.id == attachment_id,
+                    AttachmentRow.session_id == session_id,
+                    _unfinished(session_id),
+                )
+            )
+            return found is not None
 
     async def add_messages(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
         turns = {each.message_id: Turn(each.role, each.content) for each in messages}
@@ -156,9 +168,9 @@ async def _finish(
             f"session {session_id}: active_message_id: is none of its messages",
         )
     settings, metadata = session.settings, session.metadata
-    await connection.execute(
+    shown = await connection.scalar(
         update(SessionRow)
-        .where(SessionRow.id == session_id, SessionRow.user_id == user_id)
+        .where(SessionRow.id == session_id, SessionRow.user_id == user_id, _unfinished(session_id))
         .values(
             name=session.name,
             leaf_id=leaf_id,
@@ -176,8 +188,12 @@ async def _finish(
             user_agent=metadata.user_agent,
             ip_address=metadata.ip_address,
             client_version=metadata.client_version,
+            imported_at=now(),
         )
+        .returning(SessionRow.id)
     )
+    if shown is None:
+        raise _changed()
     await search.set_title(connection, user_id, session_id, session.title)
 
 
@@ -251,7 +267,7 @@ def _generation(user_id: str, message: MessageRecord, made: GenerationRecord) ->
         "provider": made.provider,
         "provider_model": made.provider_model,
         "params": made.params,
-        "context": made.context,
+        "context": made.context and asdict(made.context),
         "agent": made.agent,
         "status": made.status,
         "owner": new_id(),

@@ -104,6 +104,7 @@ class SessionRow(Base):
     A `hidden` one was made for a client that keeps the talk itself; no list shows it. `title_by`
     says where the title is from: `question`, `asking` (from there too, and a model is asked for
     another one, or was in vain), `model`, `user`.
+    The clean-up counts what was imported from `imported_at`, whatever happened in it before.
     From `purged_at` on it is gone for everybody; it is hidden, has no name, and its rows follow.
     """
 
@@ -118,6 +119,7 @@ class SessionRow(Base):
     last_activity: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    imported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     title: Mapped[str | None] = mapped_column(Text)
     title_by: Mapped[str | None] = mapped_column(String(16))
     project_id: Mapped[str | None] = mapped_column(String(128))

@@ -26,7 +26,8 @@ _PAUSE_SECONDS: Final = 0.2
 class CleanUpRules:
     """After which time without anything happening; None: never.
 
-    `purge_after` counts from when a session was closed. `hidden_after` is for sessions that no
+    `purge_after` counts from when a session was closed; an import of it is something that happened
+    too, and both count from there. `hidden_after` is for sessions that no
     list shows, `unused_after` for attachments that no question has used.
     """
 

@@ -4,8 +4,9 @@ import base64
 import binascii
 from dataclasses import replace
 
+from runnel.chat.attachments.names import file_name
 from runnel.chat.entities import INTERRUPTED, Status
-from runnel.chat.sessions.import_reading import invalid
+from runnel.chat.sessions.import_values import invalid
 from runnel.chat.sessions.records import (
     ErrorRecord,
     GenerationRecord,
@@ -42,7 +43,11 @@ def ended(message: MessageRecord, place: str) -> MessageRecord:
 
 
 def attachment_content(given: GivenAttachment, place: str) -> bytes:
-    """An attachment's bytes. Raises RunnelError `invalid_request` if they are not what was said."""
+    """An attachment's bytes. Raises RunnelError `invalid_request` if they are not what was said, or
+    if no upload would be called so: models and people are shown the name.
+    """
+    if file_name(given.name) != given.name:
+        raise invalid(place, "name: no attachment can be called that")
     try:
         content = base64.b64decode(given.data, validate=True)
     except (binascii.Error, ValueError):

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 from runnel.chat.entities import SessionRef
 from runnel.chat.sessions.import_checks import attachment_content, ended
-from runnel.chat.sessions.import_reading import Given, invalid
+from runnel.chat.sessions.import_reading import Given
+from runnel.chat.sessions.import_values import invalid
 from runnel.chat.sessions.records import (
     AttachmentRecord,
     GivenAttachment,
@@ -38,6 +39,10 @@ class ImportStore(Protocol):
     async def add_attachment(
         self, user_id: str, session_id: str, attachment: AttachmentRecord
     ) -> None: ...
+
+    async def holds(self, session_id: str, attachment_id: str) -> bool:
+        """Whether it is there still, in a session that nobody has purged meanwhile."""
+        ...
 
     async def add_messages(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
         """Messages of one session, whose answers have all ended.
@@ -168,6 +173,10 @@ class Importing:
         # First the row: without one nobody would find the file again to delete it.
         await self._store.add_attachment(self._user_id, session.session_id, given)
         await self._files.keep(given, content)
+        if not await self._store.holds(session.session_id, given.attachment_id):
+            # Who purged it may have looked for its files before there was this one.
+            await self._files.delete([given.attachment_id])
+            raise RunnelError(Code.CONFLICT, "it was deleted while it was imported")
 
     async def _remove(self, session: SessionRecord) -> None:
         """What was begun of a session: its files before its rows."""

@@ -136,6 +136,17 @@ class ErrorRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextRecord:
+    """What of the talk the model was given."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    messages: Count
+    left_out: Count
+    attachments_cut: Count
+    attachments_left_out: Count
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRecord:
     """How an answer was made. `position` is that of the last event, None before there was one."""
 
@@ -147,7 +158,7 @@ class GenerationRecord:
     provider_model: Short
     agent: SafeText | None
     params: JsonObject
-    context: JsonObject | None
+    context: ContextRecord | None
     status: Status
     position: EndPosition | None
     finish_reason: FinishReason | None

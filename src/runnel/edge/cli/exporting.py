@@ -24,7 +24,9 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="where to, written whole or not at all; else standard output"
+            metavar="FILE",
+            dir_okay=False,
+            help="where to, written whole or not at all; else standard output",
         ),
     ] = None,
 ) -> None:
