@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing_extensions import override
 
 from answers import Chat
-from runnel.chat.channels import Channel, Channels, ChannelStore, Listener, Recent, SessionState
+from runnel.chat.channel import Channel, Listener, Recent
+from runnel.chat.channels import Channels, ChannelStore, SessionState
 from runnel.chat.entities import Ask, Ending, Generation, SessionRef, Status
 from runnel.chat.notices import Asked, Typing
 from runnel.errors import Code, RunnelError

@@ -10,7 +10,8 @@ import pytest
 
 from answers import Chat
 from runnel.accounts.passwords import random_password
-from runnel.chat.channels import Recent, RunningAnswer, SessionState
+from runnel.chat.channel import Recent
+from runnel.chat.channels import RunningAnswer, SessionState
 from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, SessionRef, Status
 from runnel.chat.notices import Asked
 from runnel.chat.ports import Checkpoint

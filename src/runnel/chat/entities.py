@@ -246,9 +246,9 @@ class Fitted:
 class Generation:
     """The making of one answer, as the store keeps it.
 
-    `stream_responses` is how its session is set. `position` is that of the last event known to the store: of the last checkpoint while it
-    runs, of the terminal event afterwards, None before anything was written. `text` is exactly
-    the text up to there. `agent` is the graph's node that spoke. Times in milliseconds.
+    `stream_responses` is how its session is set. `position` is that of the last event known to the
+    store: of the last checkpoint while it runs, of the terminal event afterwards, None before
+    anything was written. `text` is exactly the text up to there. `agent` is the graph's node that spoke. Times in milliseconds.
     """
 
     id: str

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.channels import Recent, RunningAnswer, SessionState
+from runnel.chat.channel import Recent
+from runnel.chat.channels import RunningAnswer, SessionState
 from runnel.chat.entities import SessionRef
 from runnel.chat.notices import Asked
 from runnel.chat.sessions.values import NOBODY_KNOWN, ClientInfo

@@ -7,7 +7,8 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from runnel.accounts.entities import Identity
-from runnel.chat.channels import Channel, Listener, SessionState
+from runnel.chat.channel import Channel, Listener
+from runnel.chat.channels import SessionState
 from runnel.chat.entities import Ask, Generation, SessionRef
 from runnel.chat.notices import Asked, Typing
 from runnel.chat.text import clean
