@@ -132,6 +132,20 @@ def test_a_title_that_the_user_sets_wins_whenever_it_comes(titled: Titled) -> No
     assert len(titled.asked_for_titles()) == 1
 
 
+def test_a_title_that_is_taken_back_is_the_next_questions_and_no_model_is_asked_again(
+    titled: Titled,
+) -> None:
+    titled.provider.answer("titles", Answer(("Blue skies",)))
+    session_id = titled.ask(session_id="s")["session_id"]
+    until(lambda: titled.title(session_id) == ("Blue skies", "model"))
+    titled.http.patch(f"{SESSIONS}/s", json={"title": None}).raise_for_status()
+    assert titled.title(session_id) == (None, "user")
+    titled.ask("And then?", session_id="s")
+    titled.idle()
+    assert titled.title(session_id) == ("And then?", "asking")
+    assert len(titled.asked_for_titles()) == 1
+
+
 @pytest.mark.parametrize(
     "answer",
     [Answer(status=500), Answer(("...",)), Answer(("half",), cut_after=1), Answer(status=401)],

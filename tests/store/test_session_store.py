@@ -46,6 +46,12 @@ async def test_the_newest_leaf_is_a_leaf_though_its_parents_id_is_newer(chat: Ch
     assert chosen.leaf_id == older
 
 
+async def test_a_session_that_is_to_be_made_is_none_of_those_without_a_name(chat: Chat) -> None:
+    store = store_of(chat)
+    await store.create(chat.user_id, NewSession())
+    assert await store.get(chat.user_id, SessionRef()) is None
+
+
 class AskedMeanwhile(SqlSessions):
     """Somebody asks just behind each look at a session."""
 

@@ -15,7 +15,7 @@ from runnel.chat.sessions.entities import Reactions, Session, StoredMessage
 from runnel.chat.sessions.ports import MessagePage, Wanted
 from runnel.chat.sessions.refs import unknown_message
 from runnel.errors import Code, RunnelError
-from runnel.store import messages, search, session_rows, tree
+from runnel.store import messages, search, session_rows, titles, tree
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
 from runnel.store.sessions import find, own
@@ -45,7 +45,8 @@ class SqlSessions:
                         started_at=moment,
                         last_activity=moment,
                         project_id=new.project_id,
-                        **_titled(new.title),
+                        title=new.title,
+                        title_by=new.title and "user",
                         **asdict(new.settings),
                         **asdict(new.client),
                     )
@@ -161,7 +162,7 @@ class SqlSessions:
     def _values(self, changes: Changes) -> dict[str, Any]:
         values = given(changes)
         if "title" in values:
-            values |= _titled(values["title"])
+            values |= titles.given_by_user(values["title"])
         match values.pop("closed", None):
             case True:
                 # What is closed already stays so since when it was.
@@ -171,7 +172,3 @@ class SqlSessions:
             case _:
                 pass
         return values
-
-
-def _titled(title: str | None) -> dict[str, str | None]:
-    return {"title": title, "title_by": None if title is None else "user"}

@@ -5,7 +5,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Row, String, and_, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    String,
+    and_,
+    false,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -59,7 +69,9 @@ async def find_or_create(
 
 
 def own(user_id: str, ref: SessionRef) -> ColumnElement[bool]:
-    """Which row a user's session is, by its id or its name; a hidden one is none."""
+    """Which row a user's session is, by its id or its name; a hidden one is none, nor is a new one."""
+    if ref == SessionRef():
+        return false()
     which = SessionRow.id == ref.id if ref.id else SessionRow.name == ref.name
     return and_(SessionRow.user_id == user_id, which, SessionRow.hidden.is_(False))
 

@@ -103,7 +103,7 @@ class SessionRow(Base):
 
     A `hidden` one was made for a client that keeps the talk itself; no list shows it. `title_by`
     says where the title is from: `question`, `asking` (from there too, and a model is asked for
-    another one, or was in vain), `model`, `user`.
+    another one, or was in vain), `model`, `user` (who may have taken back one that a model gave).
     The clean-up counts what was imported from `imported_at`, whatever happened in it before.
     From `purged_at` on it is gone for everybody; it is hidden, has no name, and its rows follow.
     """

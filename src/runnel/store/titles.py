@@ -1,6 +1,8 @@
 """What is written of titles. Where one is from decides who may write the next."""
 
-from sqlalchemy import select, update
+from typing import Any
+
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.sessions.titles import title_of
@@ -47,6 +49,16 @@ class SqlTitles:
                 await search.set_title(connection, user_id, session_id, title)
 
 
+def given_by_user(title: str | None) -> dict[str, Any]:
+    """The columns of a title that the user sets or takes back: no model that was asked for one
+    is asked again, nor has its say later.
+    """
+    if title is not None:
+        return {"title": title, "title_by": "user"}
+    nobody_asked = or_(SessionRow.title_by.is_(None), SessionRow.title_by == "question")
+    return {"title": None, "title_by": case((nobody_asked, None), else_="user")}
+
+
 async def call_by_question(
     connection: AsyncConnection, user_id: str, session_id: str, question: str
 ) -> None:
@@ -57,6 +69,9 @@ async def call_by_question(
     await connection.execute(
         update(SessionRow)
         .where(SessionRow.id == session_id)
-        .values(title=title, title_by="question")
+        .values(
+            title=title,
+            title_by=case((SessionRow.title_by.is_(None), "question"), else_="asking"),
+        )
     )
     await search.set_title(connection, user_id, session_id, title)
