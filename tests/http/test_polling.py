@@ -284,8 +284,11 @@ def copy_as_queued(stand: Standing, source: str, new: str) -> None:
     """A generation that is written down, and that nobody makes yet."""
     query(
         stand.server,
-        "INSERT INTO messages SELECT ?, session_id, parent_id, role, '', created_at FROM messages"
+        "INSERT INTO messages"
+        " (id, session_id, parent_id, role, content, created_at, stem_id, depth)"
+        " SELECT ?, session_id, parent_id, role, '', created_at, ?, depth FROM messages"
         " WHERE id = (SELECT message_id FROM generations WHERE id = ?)",
+        new,
         new,
         source,
     )

@@ -183,6 +183,12 @@ def test_a_generation_is_shown_with_exactly_the_contracts_keys(stand: Standing) 
         "usage": answer["usage"],
         "finish_reason": "stop",
         "error": None,
+        "context": {
+            "messages": 1,
+            "left_out": 0,
+            "attachments_cut": 0,
+            "attachments_left_out": 0,
+        },
         "first_token_ms": answer["first_token_ms"],
         "latency_ms": answer["latency_ms"],
     }

@@ -282,7 +282,7 @@ async def test_a_busy_session_says_what_runs(stand: Standing) -> None:
         (message("?", params=[]), "invalid_request", "params: "),
         (message("?", params={"message": "?"}), "invalid_request", "params.message: is not a"),
         (message("?", model=""), "invalid_request", "model: "),
-        (message("?", attachments=[]), "invalid_request", "attachments: is not supported"),
+        (message("?", attachments="x"), "invalid_request", "attachments: "),
         ({"type": "resume"}, "invalid_request", "generation_id: "),
         (
             {"type": "resume", "generation_id": NOBODYS_ID, "after": "x"},

@@ -160,6 +160,10 @@ class Purging:
         fit = may_be_id(session_id)
         if not fit or not await self._store.mark(user_id, session_id, self._clock()):
             raise RunnelError(Code.NOT_FOUND, "There is no such session.")
+        await self._running.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
+        # Whoever is in it has been told the end of what ran. Of an account that goes, its sockets
+        # hear otherwise, and what the clean-up takes they see for themselves.
+        self._bus.publish(Gone(user_id, session_id))
         await self._finish([Marked(session_id, user_id)])
 
     async def _purge_user(self, user_id: str, remove: Callable[[], Awaitable[None]]) -> None:
@@ -218,7 +222,6 @@ class Purging:
     async def _empty(self, marked: Marked) -> None:
         session_id = marked.session_id
         await self._running.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
-        self._bus.publish(Gone(marked.user_id, session_id))
         # Before their rows, by which alone they are found again.
         await self._files.delete(await self._store.attachments(session_id))
         while True:
