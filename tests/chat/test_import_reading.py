@@ -184,6 +184,18 @@ def test_a_text_may_be_nothing_but_digits(said: str) -> None:
     assert message.record.content == said
 
 
+def test_what_a_fault_tells_of_a_file_is_short_and_drives_no_terminal() -> None:
+    key = "\x1b[2J\n" * 1000
+    changed = records()
+    changed[1][key] = 1
+    whole = document()
+    whole[key] = 1
+    for export in (lines(changed), json.dumps(whole).encode()):
+        told = fault(export)
+        assert told.isprintable()
+        assert len(told) < 1000
+
+
 @pytest.mark.parametrize("kind", [b"{}", b"[]", b"1", b"null"])
 def test_a_kind_is_a_word(kind: bytes) -> None:
     assert "has a `type` that" in fault(b'{"runnel_export":1}\n{"type":' + kind + b"}\n")

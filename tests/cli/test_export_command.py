@@ -90,6 +90,9 @@ def test_a_file_that_is_not_what_its_record_says_is_refused(here: Here, tmp_path
     ended = here("import", "eve", "-", given=forged)
     assert ended.returncode == 1
     assert "its data is text/plain, and not image/png" in ended.stderr
+    without = LINES.replace(b'"characters":19', b'"characters":null')
+    assert without != LINES
+    assert here("import", "eve", "-", given=without).returncode == 1
     assert not [each for each in (tmp_path / "data").rglob("*000020*") if each.is_file()]
     assert here("import", "eve", "-", given=LINES).returncode == 0
     assert [each for each in (tmp_path / "data").rglob("*000020*") if each.is_file()]

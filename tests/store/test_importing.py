@@ -119,6 +119,10 @@ def _generation(index: int, **fields: Any) -> Change:
     return lambda given: given[index]["generation"].update(fields)
 
 
+def _usage(index: int, **fields: Any) -> Change:
+    return lambda given: given[index]["generation"]["usage"].update(fields)
+
+
 def _cut(given: list[Json]) -> None:
     del given[-1]
 
@@ -163,6 +167,7 @@ LAST: Final = "01a21f32-0000-7000-8000-000000000013"
             "line 6: generation.context.left_out: is missing",
         ),
         (_set(2, name="../a\u202etxt.exe"), "line 3: name: no attachment can be called that"),
+        (_usage(5, cost=1.7e308), "line 6: generation.usage.cost: "),
         (_set(2, name=""), "line 3: name: no attachment can be called that"),
         (_cut, "the file is cut"),
     ],

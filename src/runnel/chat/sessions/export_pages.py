@@ -173,7 +173,8 @@ class Pages:
         if found is None:
             raise RunnelError(
                 Code.STORE_UNAVAILABLE,
-                f"The file of attachment {attachment.attachment_id} is gone.",
+                f"The file of attachment {attachment.attachment_id} is gone. Put it back, or delete"
+                " the attachment.",
             )
         return found
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 
-from runnel.chat.attachments.ports import AttachmentFiles, Examiner
+from runnel.chat.attachments.ports import AttachmentFiles, Examined, Examiner
 from runnel.chat.sessions.records import AttachmentRecord
 from runnel.errors import Code, RunnelError
 
@@ -19,14 +19,18 @@ class ImportedFiles:
         file = io.BytesIO(content)
         # Its text is no part of an export: it is found anew, and with it what the file is.
         found = await self._examiner.examine(attachment.name, file)
-        said = (attachment.media_type, attachment.width, attachment.height)
-        if (found.media_type, found.width, found.height) != said:
+        if _facts(found) != _facts(attachment):
             raise RunnelError(
                 Code.INVALID_REQUEST,
                 f"attachment {attachment.attachment_id}: its data is {found.media_type}, and not"
-                f" {attachment.media_type} of that size",
+                f" {attachment.media_type} of that size and length",
             )
         await self._files.write(attachment.attachment_id, file, found.text)
 
     async def delete(self, attachment_ids: Sequence[str]) -> None:
         await self._files.delete(attachment_ids)
+
+
+def _facts(file: Examined | AttachmentRecord) -> tuple[object, ...]:
+    # How long a PDF's text is, versions of the library that draws it may see differently.
+    return file.media_type, file.width, file.height, file.characters is None

@@ -19,6 +19,8 @@ _MOST_VALUES: Final = 100_000
 _ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
 #: Python itself takes 4300 digits, half of which are in one of two pieces.
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{1000}")
+#: Characters of what is wrong.
+_MOST_TOLD: Final = 500
 _OPENING: Final = frozenset({"start_map", "start_array"})
 _CLOSING: Final = frozenset({"end_map", "end_array"})
 Events = Iterator[tuple[str, Any]]
@@ -33,7 +35,11 @@ class TooMuchError(Exception):
 
 
 def invalid(place: str, what: str) -> RunnelError:
-    return RunnelError(Code.INVALID_REQUEST, f"{place}: {what}")
+    """A fault of the file. Words of its own may be in it: they are cut, and drive no terminal."""
+    told = f"{place}: {what}"[:_MOST_TOLD]
+    return RunnelError(
+        Code.INVALID_REQUEST, "".join(each if each.isprintable() else "\ufffd" for each in told)
+    )
 
 
 def loaded(line: bytes) -> object:

@@ -44,7 +44,8 @@ SafeText = Annotated[str, AfterValidator(_storable)]
 Short = Annotated[SafeText, Field(max_length=255)]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Of any number of them there is a sum: Postgres refuses one that is too large.
+Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_encodable)]
 EndPosition = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}-(0|[1-9][0-9]{0,8})$")]
 
