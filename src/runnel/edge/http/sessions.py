@@ -62,7 +62,8 @@ async def list_sessions(
     their case and accents; each says where, as `matches`. Of a message its first 262,144
     characters are searched.
     """
-    query = None if q is None else parse_query(clean(q))
+    # A search that was emptied is none.
+    query = parse_query(clean(q)) if q and q.strip() else None
     wanted = Wanted(status, project_id and clean(project_id), query)
     found, following = await parts.sessions.page(caller.user_id, wanted, cursor, limit)
     shape = session_shape if query is None else found_session_shape
