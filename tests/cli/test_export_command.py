@@ -11,6 +11,7 @@ from commands import Here, begun, said_by
 
 from processes import house_of, starting
 from provider import Provider
+from runnel.files.one_import import only_import
 
 _BIG: Final = 4 * 1024 * 1024
 EXPORT: Final = Path(__file__).with_name("export.jsonl")
@@ -96,6 +97,16 @@ def test_a_file_that_is_not_what_its_record_says_is_refused(here: Here, tmp_path
     assert not [each for each in (tmp_path / "data").rglob("*000020*") if each.is_file()]
     assert here("import", "eve", "-", given=LINES).returncode == 0
     assert [each for each in (tmp_path / "data").rglob("*000020*") if each.is_file()]
+
+
+def test_imports_do_not_get_into_each_others_way(here: Here, tmp_path: Path) -> None:
+    """Each would take what the other has begun of a session for what a crash has left."""
+    assert here("users", "add", "ada").returncode == 0
+    with only_import(tmp_path / "data"):
+        ended = here("import", "ada", "-", given=LINES)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("runnel: Another import is running.")
+    assert here("import", "ada", "-", given=LINES).returncode == 0
 
 
 def test_what_cannot_be_called_so_is_bad_usage(house: Here, tmp_path: Path) -> None:

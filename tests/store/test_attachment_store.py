@@ -1,5 +1,6 @@
 """What the store knows of attachments: whose they are, where they are used, how much a user has."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -155,3 +156,13 @@ async def test_a_user_who_has_gone_gets_none(files: Files) -> None:
     with pytest.raises(RunnelError) as refused:
         await files.store.add(new_id(), made, MOST)
     assert refused.value.code is Code.UNAUTHORIZED
+
+
+async def test_of_files_that_come_at_once_no_more_are_taken_than_one_after_the_other(
+    files: Files,
+) -> None:
+    at_once = [files.add(size=MOST // 8) for _ in range(12)]
+    came = await asyncio.gather(*at_once, return_exceptions=True)
+    taken = [each for each in came if isinstance(each, Attachment)]
+    refused = [each.code for each in came if isinstance(each, RunnelError)]
+    assert (len(taken), refused) == (3, [Code.PAYLOAD_TOO_LARGE] * 9)

@@ -10,6 +10,7 @@ from runnel.bootstrap.files import files_of, open_kinds
 from runnel.chat.sessions.exporting import Exporting
 from runnel.chat.sessions.import_files import ImportedFiles
 from runnel.chat.sessions.importing import Importing
+from runnel.files.one_import import only_import
 from runnel.settings import Settings
 from runnel.store.exporting import SqlExports
 from runnel.store.importing import SqlImports
@@ -35,7 +36,16 @@ async def open_exporting(
 async def open_importing(
     settings: Settings, username: str, tell: Callable[[str], None]
 ) -> AsyncGenerator[Importing]:
-    """Imports for a user, likewise."""
+    """Imports for a user, likewise; one at a time, else RunnelError `conflict`."""
+    with only_import(settings.data_dir):
+        async with _importing(settings, username, tell) as importing:
+            yield importing
+
+
+@asynccontextmanager
+async def _importing(
+    settings: Settings, username: str, tell: Callable[[str], None]
+) -> AsyncGenerator[Importing]:
     async with open_database(settings) as database:
         await migrate(database)
         async with open_accounts(settings, database) as who:
