@@ -159,7 +159,7 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
     )
     # The session before its answers, as who purges it goes: in another order they could deadlock.
     await connection.execute(
-        select(SessionRow.id).where(SessionRow.id == session_id).with_for_update()
+        update(SessionRow).where(SessionRow.id == session_id).values(last_activity=now())
     )
     result = await connection.execute(
         update(GenerationRow)
@@ -202,9 +202,6 @@ async def end(connection: AsyncConnection, generation_id: str, fence: int, endin
     )
     await connection.execute(
         delete(CheckpointRow).where(CheckpointRow.generation_id == generation_id)
-    )
-    await connection.execute(
-        update(SessionRow).where(SessionRow.id == session_id).values(last_activity=now())
     )
     return True
 

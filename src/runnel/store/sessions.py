@@ -7,9 +7,11 @@ from typing import Any, Final, cast
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Row,
     String,
     and_,
+    bindparam,
     false,
     insert,
     literal_column,
@@ -131,6 +133,18 @@ _IS_SYSTEM: Final = MessageRow.role == literal_column("'system'", String())
 _TURN: Final = (MessageRow.id, MessageRow.role, MessageRow.content, MessageRow.depth)
 
 
+_STEMS: Final = tree.stems(
+    bindparam("leaf_id", type_=String()), bindparam("first", type_=Integer())
+)
+# Made once: to put it together takes longer than to run it.
+_TAIL: Final = (
+    select(*_TURN)
+    .join(_STEMS, and_(MessageRow.stem_id == _STEMS.c.stem_id, MessageRow.depth <= _STEMS.c.upto))
+    .where(MessageRow.content != "", MessageRow.depth >= bindparam("first", type_=Integer()))
+    .order_by(MessageRow.depth)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """Turns from the root down; so many older messages lie `beyond` them."""
@@ -145,13 +159,7 @@ async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> Br
     Of a longer branch the last `most`, and all system turns before them: they hold for it all.
     """
     first = max(0, leaf.depth - most + 1)
-    stems = tree.stems(leaf.id, first)
-    tail = await connection.execute(
-        select(*_TURN)
-        .join(stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto))
-        .where(MessageRow.content != "", MessageRow.depth >= first)
-        .order_by(MessageRow.depth)
-    )
+    tail = await connection.execute(_TAIL, {"leaf_id": leaf.id, "first": first})
     rules = await _rules(connection, leaf, first) if first else []
     rows = [*rules, *tail]
     beyond = first - len(rules)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import CTE, exists, func, insert, select
+from sqlalchemy import CTE, BindParameter, bindparam, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -32,27 +32,28 @@ class Place:
     empty: bool
 
 
+_CHILD: Final = aliased(MessageRow, name="child")
+# Made once, as what every question asks: to put a statement together takes longer than to run it.
+_PLACE: Final = select(
+    MessageRow.id,
+    MessageRow.session_id,
+    MessageRow.parent_id,
+    MessageRow.role,
+    MessageRow.stem_id,
+    MessageRow.depth,
+    exists()
+    .where(_CHILD.stem_id == MessageRow.stem_id, _CHILD.depth == MessageRow.depth + 1)
+    .label("continued"),
+    (MessageRow.content == "").label("empty"),
+).where(MessageRow.id == bindparam("message_id"))
+
+
 async def place(connection: AsyncConnection, message_id: str) -> Place | None:
-    child = aliased(MessageRow, name="child")
-    rows = await connection.execute(
-        select(
-            MessageRow.id,
-            MessageRow.session_id,
-            MessageRow.parent_id,
-            MessageRow.role,
-            MessageRow.stem_id,
-            MessageRow.depth,
-            exists()
-            .where(child.stem_id == MessageRow.stem_id, child.depth == MessageRow.depth + 1)
-            .label("continued"),
-            (MessageRow.content == "").label("empty"),
-        ).where(MessageRow.id == message_id)
-    )
-    row = rows.first()
+    row = (await connection.execute(_PLACE, {"message_id": message_id})).first()
     return None if row is None else Place(*row)
 
 
-def stems(leaf_id: str, down_from: int = 0) -> CTE:
+def stems(leaf_id: str | BindParameter[str], down_from: int | BindParameter[int] = 0) -> CTE:
     """The stems from a leaf up to its root, each with the `upto` depth that is of the branch.
 
     Those of which nothing is as deep as `down_from` are left out.
@@ -75,8 +76,7 @@ async def newest_leaf(connection: AsyncConnection, place: Place) -> str:
     """The newest leaf at or below a message: whatever was said last there."""
     below = select(MessageRow.id).where(MessageRow.id == place.id).cte("below", recursive=True)
     below = below.union_all(select(MessageRow.id).join(below, MessageRow.parent_id == below.c.id))
-    child = aliased(MessageRow, name="child")
-    leaves = ~exists().where(child.parent_id == below.c.id)
+    leaves = ~exists().where(_CHILD.parent_id == below.c.id)
     # Ids begin with the time at which they were made, but not always by one clock.
     newest = await connection.scalar(select(func.max(below.c.id)).where(leaves))
     return newest or place.id
