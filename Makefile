@@ -31,7 +31,7 @@ test: .venv/installed-dev $(NPM_INSTALLED) $(AUTOBAHN_INSTALLED) ## Install the 
 	$(BIN)/pytest --numprocesses 2
 
 .PHONY: test-postgres
-test-postgres: .venv/installed-dev $(NPM_INSTALLED) ## Run the suite with every server on Postgres
+test-postgres: .venv/installed-dev $(NPM_INSTALLED) ## The same with every server on Postgres (some tests look into the SQLite file, and fail)
 	RUNNEL_TEST_DATABASE=postgres $(BIN)/pytest --numprocesses 2
 
 .PHONY: test-long
