@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 import postgres
+import redis_server
 from databases import BACKENDS, Backend, MakeDatabase, done_with, making_databases, sqlite_url
 from postgres import Postgres
 from provider import Provider
+from redis_server import RedisServer
 from runnel.bootstrap.database import migrate_database
 from serving import LiveServer, forget_environment, settings_for
 from wire import Serve
@@ -51,6 +54,26 @@ def database_url(databases: MakeDatabase) -> str:
 def own_postgres() -> Iterator[Postgres]:
     """An instance that the module's tests may stop and start; it runs when a test begins."""
     instance = postgres.started()
+    yield instance
+    instance.remove()
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """The address of the worker's Redis."""
+    return redis_server.shared().url
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """What the keys of a test begin with, in a Redis that it shares with others."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[RedisServer]:
+    """An instance that the module's tests may stop, freeze and empty; it runs when a test begins."""
+    instance = redis_server.started()
     yield instance
     instance.remove()
 

@@ -121,7 +121,7 @@ def secrets_of(settings: Settings) -> list[str]:
     secrets = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
     names = (*_AWS_SECRETS, *_key_names(settings))
     secrets += [value for name in names if (value := environment_value(name))]
-    return secrets + _passwords_in(settings.database_url)
+    return secrets + _passwords_in(settings.database_url) + _passwords_in(settings.redis_url)
 
 
 def _passwords_in(url: str) -> list[str]:

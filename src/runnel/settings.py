@@ -112,6 +112,27 @@ class StoreSettings(BaseSettings):
         return url
 
 
+class InstanceSettings(BaseSettings):
+    """Many instances of one server: what they share, and who makes an answer whose maker is gone.
+
+    Without `redis_url` one process is all there is.
+    """
+
+    redis_url: str = ""
+    redis_key_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] = "runnel"
+    redis_timeout_seconds: Seconds = 5
+    lease_seconds: Seconds = 15
+    takeover: Literal["restart", "continue", "fail"] = "restart"
+    stream_tail_bytes: Count = 64 * 1024
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, value: str) -> str:
+        if value and not re.match(r"(rediss?|unix)://", value):
+            raise ValueError("names a Redis, as redis://user:password@host:6379/0")
+        return value
+
+
 class AccountSettings(BaseSettings):
     """Who may ask."""
 
@@ -240,6 +261,7 @@ class StreamSettings(BaseSettings):
 class Settings(
     ServerSettings,
     StoreSettings,
+    InstanceSettings,
     AccountSettings,
     ModelSettings,
     SessionSettings,
@@ -252,6 +274,16 @@ class Settings(
     """All of them. Names in the environment are these, in capitals."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", validate_default=True)
+
+    @model_validator(mode="after")
+    def _instances_share_a_database(self) -> Self:
+        if self.redis_url and not self.database_url.startswith("postgresql"):
+            raise ValueError(
+                "REDIS_URL is for many instances, and a SQLite file is of one process: set"
+                " DATABASE_URL to a Postgres database, as postgresql://user:password@host:5432/runnel,"
+                " or leave REDIS_URL empty"
+            )
+        return self
 
     @model_validator(mode="after")
     def _production_is_strict(self) -> Self:

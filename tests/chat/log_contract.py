@@ -8,7 +8,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from runnel.chat.ports import LogMissing, LogReader, PositionConflict, StaleFence, StreamLog
+from runnel.chat.ports import (
+    LogMissing,
+    LogReader,
+    PositionConflict,
+    Recovered,
+    StaleFence,
+    StreamLog,
+)
 from runnel.events import Batch, End, Event, Position, Reset, Start, Token, Usage
 
 G = "generation"
@@ -178,10 +185,25 @@ class LogContract(LogTests):
         ):
             with pytest.raises(StaleFence):
                 await refused
+        with pytest.raises(StaleFence):
+            await log.recover(G, 1)
         last = await log.append(G, 3, last, tokens("a"))  # a newer owner, without a new epoch
         with pytest.raises(StaleFence):
             await log.append(G, 2, last, tokens("x"))
         assert await everything(log, 2) == ["2-0 reset:", "2-1 a"]
+
+    async def test_who_takes_over_is_told_all_that_there_is_and_shuts_out_who_was_before(
+        self, log: StreamLog
+    ) -> None:
+        assert await log.recover(G, 1) is None
+        last = await begun(log, tokens("a", "b"), tokens("c"))
+        assert await log.recover(G, 2) == Recovered(last, "abc", closed=False)
+        with pytest.raises(StaleFence):
+            await log.append(G, 1, last, tokens("x"))
+        last = await log.append(G, 2, last, [*tokens("d"), END])
+        assert await log.recover(G, 2) == Recovered(last, "abcd", closed=True)
+        last = await log.begin(G, 2, 2, Reset("e"))
+        assert await log.recover(G, 3) == Recovered(last, "e", closed=False)
 
     async def test_an_epoch_that_does_not_rise_is_refused(self, log: StreamLog) -> None:
         await log.begin(G, 2, 1, Reset("a"))

@@ -126,7 +126,7 @@ class LogMachine(Reading, RuleBasedStateMachine):
             self.begin(name, rise=1, newer=0, anew=False)
             self.deliver()
         if known.finished:
-            append = self.log.append(name, known.fence, known.last, written[0])
+            append = self._write(name, known.fence, known.last, written[0])
             self._do(self._refused(known, append, PositionConflict))
         else:
             self._do(self._append(known, written, newer, meanwhile, turns))
@@ -168,7 +168,7 @@ class LogMachine(Reading, RuleBasedStateMachine):
         if known.kept and fences < 0:
             reasons.append(StaleFence)
         if reasons:
-            append = self.log.append(name, known.fence + fences, after, [event])
+            append = self._write(name, known.fence + fences, after, [event])
             self._do(self._refused(known, append, *reasons))
 
     @rule(client=clients, how=st.sampled_from(_LOSSES))
@@ -245,6 +245,11 @@ class LogMachine(Reading, RuleBasedStateMachine):
         if known.finished:
             for place in PLACES:
                 await self._look(known, known.position(place))
+
+    async def _write(
+        self, name: str, fence: int, after: Position, events: Sequence[Event]
+    ) -> Position:
+        return await self.log.append(name, fence, after, events)
 
     async def _refused(
         self, known: Known, work: Coroutine[Any, Any, object], *reasons: type[Exception]

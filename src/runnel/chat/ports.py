@@ -3,6 +3,7 @@
 What it needs of models is in model_ports.py.
 """
 
+from asyncio import Future
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -44,8 +45,20 @@ class LogReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a log has: its last position, the whole text up to there, whether its end is told."""
+
+    last: Position
+    text: str
+    closed: bool
+
+
 class StreamLog(Protocol):
-    """The append-only logs of generations' events, each an epoch of numbered events."""
+    """The append-only logs of generations' events, each an epoch of numbered events.
+
+    Where they are kept may be away. Whoever writes or reads waits until it is back.
+    """
 
     async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
         """Begins a new epoch with its first event, `start` or `reset`, at offset 0.
@@ -54,13 +67,20 @@ class StreamLog(Protocol):
         """
         ...
 
-    async def append(
+    def append(
         self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
-    ) -> Position:
+    ) -> Future[Position]:
         """Appends behind `after`, which must be the log's last position; the new last one.
 
-        When it returns, readers see the events. A terminal event closes the log for writers.
-        Raises LogMissing, PositionConflict, StaleFence.
+        It may be there at once. When it is, readers see the events; a terminal event closes the
+        log for writers. The future fails with LogMissing, PositionConflict, StaleFence.
+        """
+        ...
+
+    async def recover(self, generation_id: str, fence: int) -> Recovered | None:
+        """What the log has, which from now on no older fence writes to; None if there is none.
+
+        Raises StaleFence.
         """
         ...
 
@@ -73,7 +93,11 @@ class StreamLog(Protocol):
         ...
 
     async def epoch(self, generation_id: str) -> int | None:
-        """The epoch of the log that is kept; None if there is none."""
+        """The epoch of the log that is kept; None if there is none, or its place is away."""
+        ...
+
+    def check(self) -> None:
+        """Raises RunnelError `stream_unavailable` while the place of the logs is away."""
         ...
 
     def hide(self, generation_id: str) -> None:

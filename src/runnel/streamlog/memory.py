@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sys import getsizeof
 from typing import Final
 
-from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
+from runnel.chat.ports import LogMissing, PositionConflict, Recovered, StaleFence
 from runnel.events import Batch, Event, Position, Reset, Token, ToolCall, text_of
 
 #: What a batch and an event weigh beside their text, as measured.
@@ -89,7 +89,17 @@ class MemoryLog:
         self._add(generation_id, log, [first])
         return log.last
 
-    async def append(
+    def append(
+        self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
+    ) -> "asyncio.Future[Position]":
+        done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        try:
+            done.set_result(self._append(generation_id, fence, after, events))
+        except (LogMissing, PositionConflict, StaleFence) as refused:
+            done.set_exception(refused)
+        return done
+
+    def _append(
         self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
     ) -> Position:
         log = self._logs.get(generation_id)
@@ -102,6 +112,18 @@ class MemoryLog:
         log.fence = fence
         self._add(generation_id, log, events)
         return log.last
+
+    async def recover(self, generation_id: str, fence: int) -> Recovered | None:
+        log = self._logs.get(generation_id)
+        if log is None:
+            return None
+        if fence < log.fence:
+            raise StaleFence(generation_id)
+        log.fence = fence
+        return Recovered(log.last, self.text(log), log.closed_at is not None)
+
+    def check(self) -> None:
+        return
 
     def read(self, generation_id: str, after: Position | None = None) -> "MemoryReader":
         return MemoryReader(self, generation_id, after)
