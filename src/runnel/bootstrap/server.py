@@ -1,17 +1,18 @@
 """A server with all its parts: opened in their order, and closed in the opposite one."""
 
-import asyncio
 import gc
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from runnel.accounts.administration import Administration
 from runnel.accounts.watch import Watch
 from runnel.bootstrap.accounts import judge_admin_password, open_accounts
+from runnel.bootstrap.background import running as in_background
+from runnel.bootstrap.control import open_control
 from runnel.bootstrap.database import open_database
 from runnel.bootstrap.files import files_of, open_kinds
 from runnel.bootstrap.models import open_catalog
@@ -36,7 +37,7 @@ from runnel.configs import (
     socket_bounds,
     telemetry_config,
 )
-from runnel.control.memory import MemoryBus, MemoryConnections
+from runnel.control.memory import MemoryConnections
 from runnel.edge.limits import Limiter, WindowMemory, Windows
 from runnel.edge.parts import Parts
 from runnel.edge.sockets import Sockets
@@ -99,6 +100,8 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         await migrate(database)
         judge_admin_password(settings)
         telemetry = await stack.enter_async_context(open_telemetry(telemetry_config(settings)))
+        owner = new_id()
+        control = await stack.enter_async_context(open_control(settings, owner))
         who = await stack.enter_async_context(open_accounts(settings, database))
         password = await who.administration.ensure_admin(
             settings.admin_username, reveal(settings.admin_password)
@@ -133,7 +136,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(followers))
         metrics.gauge("log_bytes", "What the stream logs hold.", lambda: log.size)
         stack.push_async_callback(running.close)
-        bus = MemoryBus()
+        bus = control.bus
         channels = Channels(
             SqlChannels(database), bus, heartbeat_seconds=settings.heartbeat_seconds, clock=now
         )
@@ -149,7 +152,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         )
         sockets = Sockets(socket_bounds(settings))
         chat = ChatService(
-            owner=new_id(),
+            owner=owner,
             catalog=catalog,
             store=store,
             files=files,
@@ -209,7 +212,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             checks={"database": lambda: _is_ours(database, lock), "chat": chat.check},
         )
         await stack.enter_async_context(
-            _background(
+            in_background(
                 lock.watch(),
                 running.watch(),
                 followers.watch(),
@@ -250,14 +253,3 @@ async def _is_ours(database: Database, lock: ServerLock) -> None:
     """Raises RunnelError `store_unavailable` if it does not answer, or is another server's."""
     await database.check()
     await lock.check()
-
-
-@asynccontextmanager
-async def _background(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,19 +1,42 @@
-"""The control of one process: notices, connections and spent tickets, in memory."""
+"""The control of one process: notices, orders, connections and spent tickets, in memory."""
 
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final
 
 from runnel.accounts.connections import Connected
 from runnel.chat.notices import Hear, Notice
+from runnel.chat.orders import HearOrder, Order
+
+
+class MemoryOrders:
+    """Implements chat.orders.Orders."""
+
+    def __init__(self) -> None:
+        self._hearing: dict[object, HearOrder] = {}
+
+    def publish(self, order: Order) -> None:
+        for hear in tuple(self._hearing.values()):
+            hear(order)
+
+    @contextmanager
+    def hearing(self, hear: HearOrder) -> Generator[None]:
+        place = object()
+        self._hearing[place] = hear
+        try:
+            yield
+        finally:
+            del self._hearing[place]
 
 
 class MemoryBus:
-    """Implements chat.notices.Bus."""
+    """Implements chat.notices.Bus, and has the orders beside it in `orders`."""
 
     def __init__(self) -> None:
+        self.orders: Final = MemoryOrders()
         self._hearing = defaultdict[str, dict[object, Hear]](dict)
 
     def publish(self, notice: Notice) -> None:

@@ -1,0 +1,37 @@
+"""The client of Redis as the control uses it: it fails soon, and tries nothing again by itself."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+#: redis says too little of its types.
+RedisClient: TypeAlias = Any
+#: What a call raises whose Redis is away, or does not do what it is told.
+FAULTS: Final = (RedisError, OSError, TimeoutError)
+
+
+@asynccontextmanager
+async def open_redis(
+    url: str, *, timeout_seconds: float, most_connections: int
+) -> AsyncGenerator[RedisClient]:
+    """A client that connects when it is used. Whoever finds no free connection waits for one."""
+    pools: Any = BlockingConnectionPool
+    pool = pools.from_url(
+        url,
+        max_connections=most_connections,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+    client: RedisClient = Redis.from_pool(pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
