@@ -62,8 +62,10 @@ def house_of(provider: Provider, folder: Path) -> Path:
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
     where = {"DATABASE_URL": postgres_of(folder)} if all_on_postgres() else {}
+    # Whatever code this process runs, its servers run too.
+    code = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return {
-        "PATH": os.environ["PATH"],
+        **code,
         "DATA_DIR": str(folder / "data"),
         "MODELS_FILE": str(folder / "models.json"),
         "PORT": "0",

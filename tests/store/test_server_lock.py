@@ -32,7 +32,7 @@ def own(own_postgres: Postgres) -> Iterator[str]:
 
 def lock_of(url: str) -> ServerLock:
     # The engine makes no connection of its own until it is used.
-    return server_lock(Database(url, pool_size=1, timeout_seconds=5))
+    return server_lock(Database(url, pool_size=1, timeout_seconds=5), many=False)
 
 
 async def test_a_second_server_is_told_why_it_cannot_start(database_url: str) -> None:

@@ -94,7 +94,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         # First of all: the first admin's password is told by a server that starts, and only once.
         catalog = await stack.enter_async_context(open_catalog(settings))
         database = await stack.enter_async_context(open_database(settings))
-        lock = server_lock(database)
+        lock = server_lock(database, many=bool(settings.redis_url))
         stack.push_async_callback(lock.release)
         await lock.acquire()
         await migrate(database)
@@ -119,9 +119,10 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             )
             stack.push_async_callback(titles.close)
             observers = Observers(observers, titles.ended)
-        crashed = await store.interrupt_left_running(catalog.priced)
-        metrics.interrupted("crash", len(crashed))
-        await _tell_of_crashed(telemetry, crashed, reports)
+        if not settings.redis_url:  # else they may be another instance's
+            crashed = await store.interrupt_left_running(catalog.priced)
+            metrics.interrupted("crash", len(crashed))
+            await _tell_of_crashed(telemetry, crashed, reports)
         log = MemoryLog(
             retention_seconds=settings.stream_retention_seconds,
             total_bytes=settings.log_total_bytes,

@@ -45,10 +45,29 @@ class ServerLock(Protocol):
     async def release(self) -> None: ...
 
 
-def server_lock(database: Database) -> ServerLock:
+def server_lock(database: Database, *, many: bool) -> ServerLock:
+    """`many`: instances share the database, and each answer has its owner in it."""
+    if many:
+        return NoServerLock()
     if database.is_sqlite:
         return FileServerLock(database)
     return PostgresServerLock(database)
+
+
+class NoServerLock:
+    """Implements ServerLock for instances that share a database: everybody has it."""
+
+    async def acquire(self) -> None:
+        return
+
+    async def watch(self) -> None:
+        return
+
+    async def check(self) -> None:
+        return
+
+    async def release(self) -> None:
+        return
 
 
 class FileServerLock:
