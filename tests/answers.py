@@ -32,6 +32,7 @@ BOUNDS = Bounds(
     idle_seconds=30,
     total_seconds=30,
     store_retry_seconds=30,
+    log_retry_seconds=30,
     max_bytes=1_000_000,
     max_events=100_000,
     retries=Retries(0, 1),

@@ -109,6 +109,7 @@ def bounds_of(settings: Settings) -> Bounds:
         idle_seconds=settings.idle_timeout_seconds,
         total_seconds=settings.generation_timeout_seconds,
         store_retry_seconds=settings.store_retry_seconds,
+        log_retry_seconds=settings.redis_timeout_seconds,
         max_bytes=settings.generation_max_bytes,
         max_events=settings.generation_max_events,
         retries=Retries(settings.upstream_retries, settings.upstream_retry_seconds),

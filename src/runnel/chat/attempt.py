@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from runnel.chat.draft import Draft
-from runnel.chat.entities import Params
+from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import Model, Piece
 from runnel.chat.ports import StaleFence
 from runnel.chat.prompt import Prompt
@@ -26,6 +26,7 @@ class Bounds:
     idle_seconds: float
     total_seconds: float
     store_retry_seconds: float
+    log_retry_seconds: float
     max_bytes: int
     max_events: int
     retries: Retries
@@ -49,13 +50,17 @@ class Question:
 class Attempt:
     """Asks one model. Its silence ends the attempt, and not yet the answer.
 
-    `draft` is the text that it makes; whether that is the answer's, the producer decides.
+    `draft` is the text that it makes; whether that is the answer's, the producer decides. `begun`
+    is a text of another attempt that the model is to go on with.
     """
 
-    def __init__(self, question: Question, model: Model, bounds: Bounds) -> None:
+    def __init__(
+        self, question: Question, model: Model, bounds: Bounds, *, begun: str = ""
+    ) -> None:
         self.model = model
+        self.begun = begun
         self.prompt = question.prompt(model.terms)
-        self.draft = Draft(max_bytes=bounds.max_bytes, max_events=bounds.max_events)
+        self.draft = Draft(max_bytes=bounds.max_bytes, max_events=bounds.max_events, begun=begun)
         self.finish_reason: FinishReason | None = None
         self.agent: str | None = None  # that spoke last
         self.silence: RunnelError | None = None
@@ -70,7 +75,8 @@ class Attempt:
 
     def stream(self) -> AsyncGenerator[Sequence[Piece]]:
         """What the model says. Raises RunnelError as the port says."""
-        return self.model.stream(self.prompt.turns, self._params)
+        begun = [Turn("assistant", self.begun)] if self.begun else []
+        return self.model.stream([*self.prompt.turns, *begun], self._params)
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
@@ -152,7 +158,8 @@ class Attempt:
         """What the draft took: as the provider counted, or estimated; with its cost."""
         usage = self._usage
         if usage is None or not whole:
-            said = self.draft.text() + "".join(self._called)
+            # What it was begun with others have made, and was counted with them.
+            said = self.draft.text(1 if self.begun else 0) + "".join(self._called)
             usage = Usage(self.prompt.tokens, estimate_tokens(said), "estimated")
         priced = self.model.terms.priced(usage)
         # Who sent nothing has, most likely, made nothing that is billed.

@@ -132,7 +132,7 @@ class Asking:
             return
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
-        attempt.draft.confirm(pieces)
+        attempt.draft.write(pieces)
         if self._show is not None:
             self._show("".join(pieces))
 

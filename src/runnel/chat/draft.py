@@ -8,19 +8,23 @@ from runnel.chat.text import Cleaner, split_forged_ends
 class Draft:
     """Cleans what comes, keeps it within its bounds, and cuts it so that no line forges an end.
 
-    What is fed is not part of the text before it is confirmed in the log.
+    `begun` is the text that it goes on with.
+
+    What is fed is not part of the text before it is written.
     """
 
-    def __init__(self, *, max_bytes: int, max_events: int) -> None:
+    def __init__(self, *, max_bytes: int, max_events: int, begun: str = "") -> None:
         self._max_bytes = max_bytes
         self._max_events = max_events
         self._cleaner = Cleaner()
         self._bytes = 0
         self._others = 0
         self._pieces: list[str] = []
+        if begun:
+            self._pieces.append(self._bounded(begun))
 
     def __len__(self) -> int:
-        """How many pieces are confirmed."""
+        """How many pieces are written; what it was begun with is one."""
         return len(self._pieces)
 
     @property
@@ -46,12 +50,12 @@ class Draft:
         self._others += 1
         return self._bytes <= self._max_bytes
 
-    def confirm(self, pieces: Sequence[str]) -> None:
+    def write(self, pieces: Sequence[str]) -> None:
         self._pieces += pieces
 
-    def text(self, begin: int = 0) -> str:
-        """What is confirmed, from piece `begin` on."""
-        return "".join(self._pieces[begin:])
+    def text(self, begin: int = 0, end: int | None = None) -> str:
+        """What is written, from piece `begin` on, or up to piece `end`."""
+        return "".join(self._pieces[begin:end])
 
     def _pieces_of(self, text: str) -> list[str]:
         return [piece for piece in split_forged_ends(self._bounded(text)) if piece]

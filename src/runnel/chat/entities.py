@@ -246,7 +246,7 @@ class Fitted:
 class Generation:
     """The making of one answer, as the store keeps it.
 
-    `stream_responses` is how its session is set. `position` is that of the last event known to the
+    `stream_responses` is how its session is set. `epoch` is that of its log, 0 before there is one. `position` is that of the last event known to the
     store: of the last checkpoint while it runs, of the terminal event afterwards, None before
     anything was written. `text` is exactly the text up to there. `agent` is the graph's node that spoke. Times in milliseconds.
     """
@@ -264,6 +264,7 @@ class Generation:
     created_at: datetime
     session_name: str | None = None
     stream_responses: bool = True
+    epoch: int = 0
     text: str = ""
     position: Position | None = None
     context: Context | None = None

@@ -248,6 +248,10 @@ class Store(Protocol):
         """Adds new text of running answers; what has another fence or has ended is passed over."""
         ...
 
+    async def hand_back(self, generation_id: str, fence: int, unsaved: Checkpoint | None) -> None:
+        """Lets a running generation go, with its last text, for whoever takes it over."""
+        ...
+
     async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
         """Ends the generation if it is live and the fence holds; the row as it is then.
 

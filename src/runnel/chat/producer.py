@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from runnel.chat.outcomes import Outcome, aborted, completed, failed
 from runnel.chat.ports import Checkpoint, Observer, StaleFence, Store, StreamLog
 from runnel.chat.rounds import ask_around
 from runnel.chat.terms import together
+from runnel.chat.writing import Writer
 from runnel.errors import Code, RunnelError
 from runnel.events import Event, Position, Reset, Token, Usage
 
@@ -26,8 +28,24 @@ _log = structlog.stdlib.get_logger()
 _STORE_PAUSE: Final = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What another instance has made of an answer that is taken over.
+
+    `text` is what is gone on with; empty, it is begun anew. `at` is where its log ends, if that
+    has just this text; without, it goes on in another epoch. `spent` is what came to nothing.
+    """
+
+    text: str
+    at: Position | None
+    spent: Usage | None
+    age_seconds: float
+
+
 class Producer:
-    """Makes one answer. `run` is its whole life; `stop` ends it early, from the same loop."""
+    """Makes one answer. `run` is its whole life; `stop` and `hand_back` end it early, from the same
+    loop.
+    """
 
     def __init__(
         self,
@@ -38,8 +56,10 @@ class Producer:
         log: StreamLog,
         bounds: Bounds,
         observer: Observer,
+        inherited: Inherited | None = None,
     ) -> None:
         self.generation = generation
+        self._inherited = inherited
         self._question = question
         self._store = store
         self._log = log
@@ -48,21 +68,35 @@ class Producer:
         self._closing = Closing(
             store, log, observer, store_retry_seconds=bounds.store_retry_seconds
         )
-        self._position: Position | None = None
         self._began = time.monotonic()
         self._first_token_ms: int | None = None
         self._stopped: Outcome | None = None
         self._interruptible: asyncio.Timeout | None = None
-        self._spent: Usage | None = None  # by models whose text was given up
-        self._written = False  # whether readers have seen anything of the answer
-        self._attempt = Attempt(question, question.models[0], bounds)
+        self._handed_back = False
+        self._spent = inherited and inherited.spent  # by models whose text was given up
+        self._written = False  # whether readers may have seen anything that is said here
+        begun = inherited.text if inherited else ""
+        self._attempt = Attempt(question, question.models[0], bounds, begun=begun)
+        self._goes_on = bool(begun)
+        self._saved_epoch = 0
         self._become_author(self._attempt)
+        self._writer = Writer(
+            generation,
+            store,
+            log,
+            text=lambda: self._author.draft.text(),  # noqa: PLW0108 - of whoever is it then
+            fitted=lambda: self._author.prompt.fitted,
+            lost=self._interrupt,
+        )
 
     def _begin_attempt(self, model: Model) -> None:
+        if self._goes_on:
+            self._goes_on = False
+            return
         if self._attempt is not self._author or not self._written:
             self._spent = self._with_counted()
         self._attempt = Attempt(self._question, model, self._bounds)
-        if not self._written:
+        if not (self._written or self._author.begun):
             self._become_author(self._attempt)
 
     def _with_counted(self) -> Usage | None:
@@ -71,7 +105,7 @@ class Producer:
         return together(self._spent, counted) if counted else self._spent
 
     def _become_author(self, attempt: Attempt) -> None:
-        """The answer's text is the attempt's draft, confirmed in the log up to self._position."""
+        """The answer's text is the attempt's draft, in the log as far as self._writer says."""
         self._author = attempt
         self._saved = 0  # how many pieces of it are checkpointed
         self._saving: tuple[int, Checkpoint] | None = None  # up to how many, and the words for it
@@ -80,25 +114,45 @@ class Producer:
         """From the first event to the stored end. Never raises but when it is cancelled."""
         try:
             outcome = await self._produce()
-            await self._end(outcome)
+            if outcome is None:
+                await self._leave_to_others()
+            else:
+                await self._end(outcome)
         except StaleFence:
             _log.warning("generation.taken_over", generation_id=self.generation.id)
-            self._log.drop(self.generation.id)
+            await self._closing.leave(self.generation.id)
         except Exception:  # noqa: BLE001 - the outermost frame of a task
             # Readers must not wait for what cannot come.
             _log.exception("generation.lost", generation_id=self.generation.id)
             outcome = failed(
                 Code.UPSTREAM_ERROR, "The answer broke off; the server's log says why."
             )
-            ending = self._ending(outcome, self._position or Position(1, 0))
+            ending = self._ending(outcome, self._new_epoch())
             await self._closing.give_up(self.generation, ending, self._question.text)
+        finally:
+            self._writer.close()
 
     def stop(self, outcome: Outcome) -> None:
         """Stops the model; the text so far is kept. Without effect once producing has ended."""
         if self._stopped is None:
             self._stopped = outcome
-            if self._interruptible is not None:
-                self._interruptible.reschedule(asyncio.get_running_loop().time())
+            self._interrupt()
+
+    def hand_back(self) -> None:
+        """Stops the model; another instance is to go on. Without effect once producing has ended."""
+        if self._stopped is None:
+            self._handed_back = True
+            self._interrupt()
+
+    def lose(self) -> None:
+        """Another instance is the owner by now: nothing is written any more."""
+        self._writer.lose()
+
+    def _interrupt(self) -> None:
+        if self._interruptible is not None:
+            self._interruptible.reschedule(asyncio.get_running_loop().time())
+        else:
+            self._writer.interrupt()
 
     def enforce_deadlines(self) -> None:
         """Stops what has gone on for too long: the answer, or a model that has been silent."""
@@ -117,12 +171,15 @@ class Producer:
 
         A commit may succeed and its answer be lost: only the same words can be told apart then.
         """
-        draft = self._author.draft
-        if self._saving is None and self._position is not None and len(draft) > self._saved:
-            upto = len(draft)
-            text = draft.text(self._saved)
+        position, upto = self._writer.position, self._writer.confirmed
+        if position is None:
+            return None
+        if position.epoch != self._saved_epoch:  # of each epoch all is saved
+            self._saved_epoch, self._saved, self._saving = position.epoch, 0, None
+        if self._saving is None and upto > self._saved:
+            text = self._author.draft.text(self._saved, upto)
             generation = self.generation
-            self._saving = (upto, Checkpoint(generation.id, generation.fence, self._position, text))
+            self._saving = (upto, Checkpoint(generation.id, generation.fence, position, text))
         return self._saving and self._saving[1]
 
     def saved(self) -> None:
@@ -130,29 +187,45 @@ class Producer:
         if self._saving is not None:
             self._saved, self._saving = self._saving[0], None
 
-    async def _produce(self) -> Outcome:
+    async def _produce(self) -> Outcome | None:
+        """None: another instance is to go on."""
         try:
-            await self._begin_epoch(self.generation.start())
+            if not self._halted:
+                await self._open()
             async with asyncio.timeout(None) as self._interruptible:
-                if self._stopped is None:
+                if not self._halted:
                     return await self._ask_around()
         except StaleFence:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a model does, its answer ends
+        except Exception as error:
+            if self._writer.fault is not None:
+                raise self._writer.fault from error
             # A library that is interrupted may well raise something of its own. And an answer
             # whose finish reason has come is whole, however the connection ends.
-            return self._stopped or self._whole() or _outcome_of(error)
+            outcome = self._stopped or self._whole()
+            if outcome is None and not self._handed_back:
+                outcome = _outcome_of(error)
+            return outcome
         finally:
             self._interruptible = None
-        assert self._stopped is not None
         return self._stopped
 
+    @property
+    def _halted(self) -> bool:
+        return self._stopped is not None or self._handed_back or self._writer.fault is not None
+
+    async def _open(self) -> None:
+        """Begins the log, or goes on with that of another owner."""
+        begun = self._inherited
+        if begun is None or self.generation.epoch == 0:
+            await self._begin_epoch(self.generation.start())
+        elif begun.at is not None:
+            self._writer.go_on(begun.at, tokens=len(self._author.draft))
+        else:
+            await self._begin_epoch(Reset(begun.text))
+
     async def _begin_epoch(self, first: Event) -> None:
-        generation = self.generation
-        prompt = self._attempt.prompt.fitted
-        epoch = await self._store.begin_epoch(generation.id, generation.fence, prompt)
-        self._position = await self._log.begin(generation.id, epoch.number, generation.fence, first)
-        if epoch.abort_requested:
+        if await self._writer.begin(first):
             self.stop(aborted("user"))
 
     async def _ask_around(self) -> Outcome:
@@ -161,12 +234,12 @@ class Producer:
             self._ask,
             retries=self._bounds.retries,
             may_pass_on=self._may_pass_on,
-            may_retry=lambda: not self._written,
+            may_retry=lambda: not (self._written or self._halted),
             told=self._observer,
         )
 
     def _may_pass_on(self) -> bool:
-        if self._stopped is not None or self._whole() is not None:
+        if self._halted or self._whole() is not None:
             return False
         return self._question.restarts or not self._written
 
@@ -178,10 +251,12 @@ class Producer:
                 gap = attempt.hear()
                 if events := attempt.events(batch):
                     await self._take_over(attempt, gap)
-                    await self._write(events)
+                    self._write(events)
                 # A library may have swallowed the interruption.
                 if self._stopped is not None:
                     return self._stopped
+                if self._handed_back:
+                    raise TimeoutError
                 if attempt.silence is not None:
                     raise attempt.silence
                 if attempt.draft.full:
@@ -232,26 +307,40 @@ class Producer:
         reason = self._attempt.finish_reason
         return completed(reason) if reason and self._attempt is self._author else None
 
-    async def _write(self, events: Sequence[Event]) -> None:
+    def _write(self, events: Sequence[Event]) -> None:
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
-        assert self._position is not None
-        self._position = await self._log.append(
-            self.generation.id, self.generation.fence, self._position, events
-        )
-        self._author.draft.confirm([event.text for event in events if isinstance(event, Token)])
+        self._author.draft.write([event.text for event in events if isinstance(event, Token)])
+        self._writer.write(events)
         self._written = True
 
-    async def _end(self, outcome: Outcome) -> None:
-        generation = self.generation
-        if self._position is None:
-            self._position = await self._log.begin(
-                generation.id, 1, generation.fence, generation.start()
-            )
+    async def _settle(self) -> Position | None:
+        """The last position, once the log has all of the text; None if it has not for long."""
         if held_back := self._author.draft.flush():
-            await self._write([Token(piece) for piece in held_back])
-        ending = self._ending(outcome, self._position)
-        await self._closing.end(generation, ending, self._question.text)
+            self._write([Token(piece) for piece in held_back])
+        settled = await self._writer.settle(self._bounds.log_retry_seconds)
+        return self._writer.position if settled else None
+
+    async def _end(self, outcome: Outcome) -> None:
+        last = await self._settle()
+        self._writer.close()
+        ending = self._ending(outcome, last or self._new_epoch())
+        await self._closing.end(self.generation, ending, self._question.text, last)
+
+    async def _leave_to_others(self) -> None:
+        await self._settle()
+        self._writer.close()
+        generation = self.generation
+        unsaved = self.unsaved()
+        await self._store.hand_back(generation.id, generation.fence, unsaved)
+        _log.info("generation.handed_back", generation_id=generation.id)
+
+    def _new_epoch(self) -> Position:
+        """Where the first event of an epoch stands whose end no position of the log's is."""
+        epoch = self._writer.epoch
+        if self.generation.epoch == 0 and epoch <= 1 and not len(self._author.draft):
+            return Position(1, 0)  # which may have begun already: with `start`
+        return Position(max(epoch, self.generation.epoch) + 1, 0)
 
     def _ending(self, outcome: Outcome, last: Position) -> Ending:
         used = self._author.used(whole=outcome.status is Status.COMPLETED)
@@ -271,7 +360,8 @@ class Producer:
         )
 
     def _elapsed_ms(self) -> int:
-        return round((time.monotonic() - self._began) * 1000)
+        before = self._inherited.age_seconds if self._inherited else 0.0
+        return round((time.monotonic() - self._began + before) * 1000)
 
 
 def _name_of(model: Model) -> ModelName:

@@ -13,7 +13,7 @@ from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, S
 from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import attachments, generations, search, sessions, shown, titles, users
+from runnel.store import attachments, generations, leases, search, sessions, shown, titles, users
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
@@ -111,6 +111,12 @@ class ChatStore:
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         async with self._database.write() as connection:
             await generations.checkpoint(connection, checkpoints)
+
+    async def hand_back(self, generation_id: str, fence: int, unsaved: Checkpoint | None) -> None:
+        async with self._database.write() as connection:
+            if unsaved is not None:
+                await generations.checkpoint(connection, [unsaved])
+            await leases.hand_back(connection, generation_id, fence)
 
     async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
         words = await search.prepared([ending.text])

@@ -180,6 +180,7 @@ async def _shown(
         created_at=row.created_at,
         session_name=row.session_name,
         stream_responses=row.stream_responses,
+        epoch=row.epoch,
         text=text,
         position=position,
         context=None if row.context is None else Context(**row.context),

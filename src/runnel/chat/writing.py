@@ -1,0 +1,251 @@
+"""One generation's way into its log: its events in their order, none lost and none twice."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from runnel.chat.entities import Fitted, Generation
+from runnel.chat.ports import LogMissing, PositionConflict, StaleFence, Store, StreamLog
+from runnel.errors import Code, RunnelError
+from runnel.events import Event, Position, Reset, Token
+
+_log = structlog.stdlib.get_logger()
+#: Between two tries of what the database, which is away, is needed for.
+_STORE_PAUSE: Final = 0.1
+
+
+class Writer:
+    """Appends events; what comes while an append is under way gathers, and goes with the next.
+
+    A log that was lost is begun again, with all that was written. `text` gives that as a whole,
+    `fitted` what of the talk it answers. `lost` is called when nothing can be written any more.
+    """
+
+    def __init__(
+        self,
+        generation: Generation,
+        store: Store,
+        log: StreamLog,
+        *,
+        text: Callable[[], str],
+        fitted: Callable[[], Fitted],
+        lost: Callable[[], None],
+    ) -> None:
+        self._generation = generation
+        self._store = store
+        self._log = log
+        self._text = text
+        self._fitted = fitted
+        self._tell_lost = lost
+        self._position: Position | None = None
+        self._gathered: list[Event] = []
+        self._flight: asyncio.Future[Position] | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[Position] | None = None
+        self._written = 0
+        self._confirmed = 0
+        self._epoch = 0
+        self._fault: Exception | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def position(self) -> Position | None:
+        """Of the last event that is confirmed; None before the log has begun."""
+        return self._position
+
+    @property
+    def epoch(self) -> int:
+        """The last that was opened in the store, whether its log has begun or not."""
+        return self._epoch
+
+    @property
+    def confirmed(self) -> int:
+        """How many tokens of the text are confirmed, by themselves or in a `reset`."""
+        return self._confirmed
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why nothing can be written any more: most likely StaleFence."""
+        return self._fault
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was written is confirmed."""
+        return not (self._flight or self._beginning or self._gathered)
+
+    def go_on(self, position: Position, tokens: int) -> None:
+        """The log of another owner ends there, and is gone on with; so many tokens are its text."""
+        self._position = position
+        self._epoch = position.epoch
+        self._written = self._confirmed = tokens
+
+    def lose(self) -> None:
+        """Another has become the owner."""
+        self._give_up()
+        self._fail(StaleFence(self._generation.id))
+        self._changed()
+
+    async def begin(self, first: Event) -> bool:
+        """Opens the next epoch with an event that says all that was written so far.
+
+        Whatever was under way in the epoch before is given up. Whether somebody has asked to
+        abort. Raises StaleFence; RunnelError `store_unavailable`, or `stream_unavailable` if it
+        was interrupted: then whether the log has begun is not known.
+        """
+        self._give_up()
+        self._written = self._confirmed = int(isinstance(first, Reset) and bool(first.text))
+        return await self._begin(lambda: first)
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Takes events, to be confirmed later. Raises StaleFence once another is the owner."""
+        if self._fault is not None:
+            raise self._fault
+        self._gathered += events
+        self._written += _tokens(events)
+        if self._flight is None and self._beginning is None:
+            self._send()
+
+    async def settle(self, seconds: float | None) -> bool:
+        """Waits until all is confirmed, but not for longer than that; whether it is.
+
+        Raises StaleFence.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.settled and self._fault is None:
+                    await self._change()
+        except TimeoutError:
+            return False
+        if self._fault is not None:
+            raise self._fault
+        return self._position is not None
+
+    def interrupt(self) -> None:
+        """A log that is about to begin is not waited for any longer."""
+        if self._opening is not None:
+            self._opening.cancel()
+
+    def close(self) -> None:
+        """Gives up whatever is not confirmed."""
+        self._give_up()
+
+    async def _begin(self, first: Callable[[], Event]) -> bool:
+        generation = self._generation
+        while True:
+            epoch = await self._store.begin_epoch(generation.id, generation.fence, self._fitted())
+            self._epoch = epoch.number
+            covered = self._written
+            self._gathered.clear()  # it is in what is begun with
+            try:
+                self._position = await self._opened(epoch.number, first())
+            except PositionConflict:
+                # The log is ahead of the database, as behind an older backup of that.
+                _log.warning("stream.epoch_passed_over", generation_id=generation.id)
+                first = self._all
+                continue
+            self._confirmed = covered
+            return epoch.abort_requested
+
+    async def _opened(self, epoch: int, first: Event) -> Position:
+        generation = self._generation
+        opening = asyncio.create_task(
+            self._log.begin(generation.id, epoch, generation.fence, first)
+        )
+        self._opening = opening
+        try:
+            return await opening
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                opening.cancel()
+                raise
+            raise RunnelError(Code.STREAM_UNAVAILABLE, "The log has not begun.") from None
+        finally:
+            self._opening = None
+
+    def _all(self) -> Event:
+        return Reset(self._text())
+
+    def _send(self) -> None:
+        while self._gathered and self._flight is self._beginning is self._fault is None:
+            assert self._position is not None
+            events, self._gathered = self._gathered, []
+            flight = self._log.append(
+                self._generation.id, self._generation.fence, self._position, events
+            )
+            if flight.done():
+                self._landed(events, flight)
+            else:
+                self._flight = flight
+                flight.add_done_callback(partial(self._arrived, events))
+
+    def _arrived(self, events: Sequence[Event], flight: asyncio.Future[Position]) -> None:
+        if flight is not self._flight:
+            return  # of an epoch that is over
+        self._flight = None
+        self._landed(events, flight)
+        self._send()
+        self._changed()
+
+    def _landed(self, events: Sequence[Event], flight: asyncio.Future[Position]) -> None:
+        if flight.cancelled():  # the log was closed
+            return
+        error = flight.exception()
+        if error is None:
+            self._position = flight.result()
+            self._confirmed += _tokens(events)
+        elif isinstance(error, LogMissing | PositionConflict):
+            _log.warning("stream.lost", generation_id=self._generation.id, why=str(error))
+            self._beginning = asyncio.create_task(self._begin_again())
+        else:
+            self._fail(error)
+
+    async def _begin_again(self) -> None:
+        try:
+            while True:
+                try:
+                    await self._begin(self._all)
+                    break
+                except RunnelError:  # the database is away too
+                    await asyncio.sleep(_STORE_PAUSE)
+        except Exception as error:  # noqa: BLE001 - whoever writes next is told
+            self._fail(error)
+        finally:
+            if self._beginning is asyncio.current_task():
+                self._beginning = None
+        self._send()
+        self._changed()
+
+    def _fail(self, error: BaseException) -> None:
+        self._fault = error if isinstance(error, Exception) else StaleFence(str(error))
+        self._gathered.clear()
+        self._tell_lost()
+
+    def _give_up(self) -> None:
+        flight, self._flight = self._flight, None
+        beginning, self._beginning = self._beginning, None
+        self._gathered.clear()
+        if flight is not None:
+            flight.cancel()
+        if beginning is not None:
+            beginning.cancel()
+
+    async def _change(self) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
+
+    def _changed(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+def _tokens(events: Sequence[Event]) -> int:
+    return sum(isinstance(event, Token) for event in events)
