@@ -172,7 +172,7 @@ async def ask(stand: Standing, number: int) -> tuple["asyncio.Task[bytes]", Aske
 
     def checkpoint(said: int) -> None:
         [producer] = running._producers.values()
-        while producer._position is None or producer._position.offset < said:
+        while (at := producer._writer.position) is None or at.offset < said:
             time.sleep(0.001)
         stand.server.call(running._checkpoint())
 
