@@ -14,7 +14,9 @@ import httpx
 
 import postgres
 from provider import Answer, Provider
+from runnel.chat.ports import StreamLog
 from runnel.streamlog.memory import MemoryLog
+from runnel.streamlog.redis import RedisLog
 from serving import LiveServer, Signed, settings_for
 from waiting import until
 from wire import query as of_the_database
@@ -75,7 +77,7 @@ class Standing:
         return {
             "producers": len(running._producers),
             "tasks": len(running._tasks),
-            "readers": len(self.log._waiting),
+            "readers": _logs_with_readers(parts.chat._log),
             "holdings": len(parts.watch._by_user) + len(parts.watch._by_login),
         }
 
@@ -108,6 +110,13 @@ class Standing:
     def _answer(self, ask: Json) -> Answer:
         answer = self._answers[ask["messages"][-1]["content"]]
         return answer if isinstance(answer, Answer) else answer(ask)
+
+
+def _logs_with_readers(log: StreamLog) -> int:
+    if isinstance(log, MemoryLog):
+        return len(log._waiting)
+    assert isinstance(log, RedisLog)
+    return sum(bool(mirror.readers) for mirror in log._mirrors.values())
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from attaching import (
     reset_and_end,
 )
 from provider import BEFORE_HEADERS, Answer
-from runnel.streamlog.memory import _ENCODED_BATCHES
+from runnel.streamlog.batches import _ENCODED_BATCHES
 from standing import Standing, standing
 from wire import NOBODYS_ID, problem
 

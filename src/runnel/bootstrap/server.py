@@ -16,11 +16,13 @@ from runnel.bootstrap.control import open_control
 from runnel.bootstrap.database import open_database
 from runnel.bootstrap.files import files_of, open_kinds
 from runnel.bootstrap.models import open_catalog
+from runnel.bootstrap.streams import open_streams
 from runnel.chat.attachments.service import Attachments
 from runnel.chat.audiences import Audiences
 from runnel.chat.channels import Channels
 from runnel.chat.entities import Generation
 from runnel.chat.following import Followers
+from runnel.chat.ports import StreamLog
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
 from runnel.chat.sessions.cleaning import CleanUp
@@ -55,7 +57,6 @@ from runnel.store.purging import SqlPurging
 from runnel.store.session_store import SqlSessions
 from runnel.store.titles import SqlTitles
 from runnel.store.usage import SqlReports
-from runnel.streamlog.memory import MemoryLog
 from runnel.telemetry.observers import Observers
 from runnel.telemetry.opening import Telemetry, open_telemetry
 
@@ -123,11 +124,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             crashed = await store.interrupt_left_running(catalog.priced)
             metrics.interrupted("crash", len(crashed))
             await _tell_of_crashed(telemetry, crashed, reports)
-        log = MemoryLog(
-            retention_seconds=settings.stream_retention_seconds,
-            total_bytes=settings.log_total_bytes,
-            page_bytes=settings.read_page_bytes,
-        )
+        log = await stack.enter_async_context(open_streams(settings))
         audiences = Audiences(grace_seconds=settings.disconnect_grace_seconds)
         followers = Followers(
             store, audiences, observers, silence_seconds=settings.heartbeat_seconds
@@ -210,7 +207,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             started_at=telemetry.started_at,
             traced=telemetry.traced,
             reload_models=catalog.reload,
-            checks={"database": lambda: _is_ours(database, lock), "chat": chat.check},
+            checks={
+                "database": lambda: _is_ours(database, lock),
+                "chat": chat.check,
+                **({"redis": lambda: _answers(log)} if settings.redis_url else {}),
+            },
         )
         await stack.enter_async_context(
             in_background(
@@ -254,3 +255,8 @@ async def _is_ours(database: Database, lock: ServerLock) -> None:
     """Raises RunnelError `store_unavailable` if it does not answer, or is another server's."""
     await database.check()
     await lock.check()
+
+
+async def _answers(log: StreamLog) -> None:
+    """Raises RunnelError `stream_unavailable` while the logs' place is away."""
+    log.check()

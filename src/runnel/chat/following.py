@@ -71,6 +71,11 @@ class Follower:
             return ()
         return self._given(_rest(self._ended, self._cursor))
 
+    async def fetch(self) -> None:
+        """What is there now is at hand then: `next` gives it without waiting."""
+        if not self.finished and self._ended is None:
+            await self._reader.fetch()
+
     def leave(self, *, linger_seconds: float = 0.0) -> None:
         """The client has gone, or has all it wanted. One that polls lingers till it comes again."""
         if self._depart():

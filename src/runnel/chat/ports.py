@@ -40,6 +40,12 @@ class LogReader(Protocol):
         """
         ...
 
+    async def fetch(self) -> None:
+        """What is there now is at hand then, and `next` gives it without waiting; unless the place
+        of the logs does not answer.
+        """
+        ...
+
     def close(self) -> None:
         """Ends the reading: `next` returns empty at once."""
         ...

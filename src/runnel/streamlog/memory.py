@@ -8,16 +8,10 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from sys import getsizeof
-from typing import Final
 
 from runnel.chat.ports import LogMissing, PositionConflict, Recovered, StaleFence
-from runnel.events import Batch, Event, Position, Reset, Token, ToolCall, text_of
-
-#: What a batch and an event weigh beside their text, as measured.
-_BATCH_BYTES: Final = 200
-_EVENT_BYTES: Final = 64
-#: How many of a log's last batches keep what dialects made of them.
-_ENCODED_BATCHES: Final = 16
+from runnel.events import Batch, Event, Position, Reset, text_of
+from runnel.streamlog.batches import add_last, batch_of, size_of
 
 
 class _Log:
@@ -36,24 +30,11 @@ class _Log:
         self.text = ""
 
     def add(self, events: Sequence[Event]) -> int:
-        size = _BATCH_BYTES + sum(map(_size, events))
-        batch = Batch(self.epoch, self.last.offset + 1, tuple(events), size, frames={})
-        self.batches.append(batch)
-        if len(self.batches) > _ENCODED_BATCHES:
-            self.batches[-_ENCODED_BATCHES - 1].frames = None
+        batch = batch_of(self.epoch, self.last.offset + 1, events, shared=True)
+        add_last(self.batches, batch)
         self.last = batch.last
-        self.size += size
-        return size
-
-
-def _size(event: Event) -> int:
-    match event:
-        case Token() | Reset():
-            return _EVENT_BYTES + getsizeof(event.text)
-        case ToolCall():
-            return _EVENT_BYTES + sum(map(getsizeof, (event.id, event.name, event.arguments)))
-        case _:
-            return _EVENT_BYTES
+        self.size += batch.size
+        return batch.size
 
 
 class MemoryLog:
@@ -229,6 +210,9 @@ class MemoryReader:
                 self._news = None
         return ()
 
+    async def fetch(self) -> None:
+        return
+
     def close(self) -> None:
         self._closed = True
         self._home.leave(self._generation_id, self)
@@ -268,7 +252,7 @@ class MemoryReader:
         # The whole text so far, and then on; but an end that is there is told by itself.
         offset = log.last.offset - (1 if log.closed_at is not None else 0)
         reset = Reset(self._home.text(log))
-        return [Batch(log.epoch, offset, (reset,), _size(reset)), *self._rest(log, offset)]
+        return [Batch(log.epoch, offset, (reset,), size_of(reset)), *self._rest(log, offset)]
 
     def _rest(self, log: _Log, offset: int) -> Sequence[Batch]:
         """What is behind an offset in the batch that it stands in; the next batch is set."""

@@ -25,11 +25,10 @@ async def poll(
     linger = POLL_LINGER_SECONDS
     with held(parts_of(request), caller, follower, linger=linger, kind="poll"):
         try:
-            async with (
-                leaving_with(request, follower, linger=linger),
-                asyncio.timeout(wait_seconds),
-            ):
-                batches = await follower.next()
+            async with leaving_with(request, follower, linger=linger):
+                await follower.fetch()
+                async with asyncio.timeout(wait_seconds):
+                    batches = await follower.next()
         except TimeoutError:
             batches = ()
     return JsonResponse(_page(batches, follower))
