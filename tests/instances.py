@@ -57,7 +57,7 @@ class Instance:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"{name}.log"
         self._folder = folder
-        self._settings = settings | {"PORT": str(self.port)}
+        self.settings = settings | {"PORT": str(self.port)}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str, **changes: str) -> None:
@@ -66,7 +66,7 @@ class Instance:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*COMMAND, "serve", *arguments],
-                env=self._settings | changes,
+                env=self.settings | changes,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -81,3 +81,7 @@ class RunnelError(Exception):
 
 class StartupError(Exception):
     """The server cannot start as configured; the message is the one line that says why."""
+
+
+class AwayError(StartupError):
+    """What the server needs does not answer, and may well do so soon: nothing has to be changed."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from runnel.errors import RunnelError, StartupError
+from runnel.errors import StartupError
 from runnel.settings import Settings
 from runnel.store.engine import Database
 from runnel.store.migrate import migrate
@@ -11,6 +11,7 @@ from runnel.store.migrate import migrate
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncGenerator[Database]:
+    """Raises StartupError; of a Postgres that may well answer soon, AwayError."""
     try:
         database = Database(
             settings.database_url,
@@ -20,18 +21,10 @@ async def open_database(settings: Settings) -> AsyncGenerator[Database]:
     except OSError as error:
         raise StartupError(f"cannot open {settings.database_url}: {error}") from None
     try:
-        await _check_opens(database)
+        await database.open()
         yield database
     finally:
         await database.close()
-
-
-async def _check_opens(database: Database) -> None:
-    try:
-        await database.check()
-    except RunnelError as error:
-        why = getattr(error.__cause__, "orig", None) or error.__cause__ or error.message
-        raise StartupError(f"cannot open the database {database.place}: {why}") from None
 
 
 async def migrate_database(settings: Settings) -> None:

@@ -92,7 +92,6 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
     Raises StartupError. Nothing is left behind, however it is left.
     """
     async with AsyncExitStack() as stack:
-        # First of all: the first admin's password is told by a server that starts, and only once.
         catalog = await stack.enter_async_context(open_catalog(settings))
         database = await stack.enter_async_context(open_database(settings))
         lock = server_lock(database, many=bool(settings.redis_url))
@@ -104,9 +103,6 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         owner = new_id()
         control = await stack.enter_async_context(open_control(settings, owner))
         who = await stack.enter_async_context(open_accounts(settings, database))
-        password = await who.administration.ensure_admin(
-            settings.admin_username, reveal(settings.admin_password)
-        )
         store = ChatStore(database, history_max_messages=settings.history_max_messages)
         reports = SqlReports(database)
         metrics, observers = telemetry.metrics, telemetry.observers
@@ -224,6 +220,10 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 sockets.watch(),
                 clean_up.watch(),
             )
+        )
+        # Nothing may fail behind it: the password is told by a server that runs, and only once.
+        password = await who.administration.ensure_admin(
+            settings.admin_username, reveal(settings.admin_password)
         )
         # Last in, first out: whatever still runs is ended while everything else is there.
         stack.push_async_callback(chat.drain, 0)

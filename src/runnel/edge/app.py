@@ -1,15 +1,12 @@
 """The ASGI application: routers, error handlers and layers around given parts."""
 
-from typing import Any
-
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from runnel import __version__
 from runnel.edge import problems
+from runnel.edge.closing import Closing
 from runnel.edge.http import (
     admin,
     attachments,
@@ -28,22 +25,10 @@ from runnel.edge.http import (
     usage,
 )
 from runnel.edge.http.shapes import ANY_PROBLEM
+from runnel.edge.layers import covered, shared_with_origins
 from runnel.edge.parts import Parts
-from runnel.edge.requests import RequestLayer
 from runnel.edge.ws import routes as ws
 from runnel.errors import StartupError
-
-_SHOWN_HEADERS = (
-    "X-Session-Id",
-    "X-Message-Id",
-    "X-User-Message-Id",
-    "X-Generation-Id",
-    "X-Request-Id",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "Retry-After",
-)
 
 
 def create_app(parts: Parts) -> ASGIApp:
@@ -88,24 +73,10 @@ def create_app(parts: Parts) -> ASGIApp:
         ws.router,
     ):
         app.include_router(router)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            # Nothing here goes by cookies; and OpenAI's own client sends a dozen of its own.
-            allow_headers=["*"],
-            expose_headers=_SHOWN_HEADERS,
-        )
+    app.add_middleware(Closing, parts=parts)
+    app.add_middleware(shared_with_origins, settings=settings)
     _refuse_ambiguous_root(app, settings.root_path)
-    # Outside of the framework, so that its own answer to an unforeseen fault is covered too.
-    wrapped: Any = RequestLayer(  # Any: uvicorn has ASGI types of its own
-        app, metrics=parts.metrics, traffic=parts.traffic, root_path=settings.root_path
-    )
-    wrapped = parts.traced(wrapped)
-    if settings.forwarded_allow_ips:
-        wrapped = ProxyHeadersMiddleware(wrapped, trusted_hosts=settings.forwarded_allow_ips)
-    return wrapped
+    return covered(app, settings, metrics=parts.metrics, traffic=parts.traffic, traced=parts.traced)
 
 
 def _refuse_ambiguous_root(app: FastAPI, root_path: str) -> None:

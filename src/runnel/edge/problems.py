@@ -68,6 +68,28 @@ def problem(
 ) -> Response:
     """One `application/problem+json` answer; under /v1 in the shape that is usual there."""
     parts_of(request).metrics.error(code)
+    return _shown(request, status, code, title, detail, members=members, headers=headers)
+
+
+def refusal(request: Request, code: Code, detail: str) -> Response:
+    """The same where the application itself is not, or not any more, to be asked: a 503."""
+    status, title = PROBLEMS[code]
+    headers = {"Retry-After": str(_RETRY_SECONDS)}
+    if speaks_openai(request):
+        headers["X-Should-Retry"] = "true"
+    return _shown(request, status, code, title, detail, headers=headers)
+
+
+def _shown(
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    members: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     if speaks_openai(request):
         return openai_problem(status, code, detail, members or {}, headers)
     body = {

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from runnel.errors import Code, RunnelError
+from runnel.errors import AwayError, Code, RunnelError, StartupError
 from runnel.store import postgres
 from runnel.store.postgres import CannotConnectError
 
@@ -140,6 +140,17 @@ class Database:
                     yield connection
         finally:
             await engine.dispose()
+
+    async def open(self) -> None:
+        """Raises StartupError if it cannot be used, AwayError if that may pass by itself."""
+        try:
+            await self.check()
+        except RunnelError as error:
+            cause = error.__cause__
+            why = getattr(cause, "orig", None) or cause or error.message
+            passing = getattr(cause, "passing", not self.is_sqlite)
+            kind = AwayError if passing else StartupError
+            raise kind(f"cannot open the database {self.place}: {why}") from None
 
     async def check(self) -> None:
         """Raises RunnelError `store_unavailable` if the database does not answer."""

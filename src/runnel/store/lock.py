@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 import structlog
 from filelock import FileLock, Timeout
 
-from runnel.errors import Code, RunnelError, StartupError
+from runnel.errors import AwayError, Code, RunnelError, StartupError
 from runnel.store import postgres
 from runnel.store.engine import Database
 
@@ -118,7 +118,8 @@ class PostgresServerLock:
                     raise _taken(self._place)
                 await asyncio.sleep(_RETRY_SECONDS)
         except postgres.ERRORS as error:
-            raise StartupError(f"cannot open the database {self._place}: {error}") from None
+            # Others had a connection a moment ago.
+            raise AwayError(f"cannot open the database {self._place}: {error}") from None
 
     async def watch(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """How Postgres is connected to, and which of its errors mean that it is away."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, cast
 
@@ -18,8 +19,20 @@ _Connect = Callable[[], Awaitable[Any]]
 _connect: Final = cast("Any", asyncpg).connect
 
 
+#: Of those, what keeps a new connection out for now, and not until somebody changes something.
+_PASSING: Final = ("08", "53", "58", "57P")
+_NO_TLS: Final = "rejected SSL upgrade"
+
+
 class CannotConnectError(Exception):
-    """Postgres cannot be reached, or lets nobody in. Its text says why, without any password."""
+    """Postgres cannot be reached, or lets nobody in. Its text says why, without any password.
+
+    `passing`: it may well let somebody in soon, with nothing changed.
+    """
+
+    def __init__(self, why: str, *, passing: bool) -> None:
+        super().__init__(why)
+        self.passing = passing
 
 
 #: What the driver raises of itself while Postgres is away.
@@ -45,12 +58,21 @@ def connector(
                 server_settings={"application_name": "runnel", **settings},
             )
         except TimeoutError:
-            raise CannotConnectError("it does not answer in time") from None
+            raise CannotConnectError("it does not answer in time", passing=True) from None
         except (OSError, ValueError, PostgresError, InterfaceError) as error:
             # Not chained: of an address that it does not understand the driver shows too much.
-            raise CannotConnectError(str(error)) from None
+            raise CannotConnectError(str(error), passing=_passes(error)) from None
 
     return connect
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        # Refused, out of reach, its name not yet known: all of it happens while things start.
+        wrong = isinstance(error, ssl.SSLCertVerificationError) or _NO_TLS in str(error)
+        return not wrong
+    state: str | None = getattr(error, "sqlstate", None)
+    return state is not None and state.startswith(_PASSING)
 
 
 def is_away(error: DBAPIError) -> bool:
