@@ -57,6 +57,10 @@ format: .venv/installed-dev ## Format the code
 .PHONY: install
 install: .venv/installed ## Make .venv and install what requirements.lock names
 
+.PHONY: image
+image: ## Build the container image `runnel` (needs Docker); deploy/README.md says how to run it
+	docker build --tag runnel .
+
 .PHONY: migrate
 migrate: .venv/installed ## Bring the database to the newest schema
 	$(RUNNEL) migrate
