@@ -17,7 +17,7 @@ from postgres import Postgres
 from provider import Provider
 from serving import Signed
 from sockets import closing, opened
-from waiting import soon
+from waiting import soon, until
 from wire import problem
 
 #: On a busy machine servers take long to start.
@@ -86,6 +86,15 @@ def test_it_ends_when_it_is_told_to_while_it_waits(
     server.wait_until("/readyz", 503)
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
+
+
+def test_workers_that_wait_end_with_their_parent(waiting: Instances) -> None:
+    parent = waiting.every[0]
+    parent.start("--workers", "2")
+    parent.wait_until("/readyz", 503)
+    parent.signal(signal.SIGKILL)
+    parent.wait()
+    until(lambda: parent.status("/healthz") == 0)
 
 
 def test_what_waiting_does_not_help_ends_it_also_later(

@@ -86,7 +86,11 @@ async def _serve(
     async with AsyncExitStack() as stack:
         opening = asyncio.create_task(_open(settings, stack, away.set))
         stack.push_async_callback(cancelled, opening)
-        await first_of(opening, away.wait())
+        leaving = asyncio.create_task(starter.gone())
+        stack.push_async_callback(cancelled, leaving)
+        await first_of(opening, away.wait(), leaving)
+        if leaving.done():
+            return
         if opening.done():
             await opening  # raises what keeps it from starting, before anybody could connect
         open_port(listening)
@@ -94,15 +98,15 @@ async def _serve(
         async with _running(_DrainingServer(config), listening) as serving:
             if not opening.done():
                 starter.waits()
-                await first_of(opening, serving.ended())
-            if serving.is_over:
+                await first_of(opening, serving.ended(), leaving)
+            if serving.is_over or leaving.done():
                 return
             server, front.app = await opening
             serving.serves(server)
             _reload_on_hangup(server)
             said = await banner(settings, server, url_of(settings, port))
             starter.is_ready(said, tells_password=server.new_admin_password is not None)
-            await first_of(serving.ended(), starter.gone())
+            await first_of(serving.ended(), leaving)
 
 
 async def _open(
