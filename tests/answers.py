@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Self
 
 from runnel.accounts.passwords import random_password
+from runnel.chat.aborting import Aborting
 from runnel.chat.attempt import Bounds
 from runnel.chat.audiences import Audiences
 from runnel.chat.checking import AskRules
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
+from runnel.chat.making import Making
 from runnel.chat.model_ports import Candidates, ListedModel, Model, Piece
 from runnel.chat.places import Places
 from runnel.chat.ports import Begun, Found, LogReader, Store
@@ -101,6 +103,10 @@ class TheseModels:
     def listed(self) -> Sequence[ListedModel]:
         return ()
 
+    def priced(self, alias: str, usage: Usage) -> Usage:
+        del alias
+        return usage
+
 
 class Observed:
     """Implements chat.ports.Observer: keeps what it is told."""
@@ -151,18 +157,27 @@ class Chat:
         self.observed = Observed()
         audiences = Audiences(grace_seconds=5)
         self.followers = Followers(self.store, audiences, self.observed, silence_seconds=3600)
-        self.running = Running(self.store, self.log, audiences, checkpoint_seconds=3600)
         self.bus = MemoryBus()
+        self.running = Running(
+            self.store, self.log, audiences, self.bus.orders, checkpoint_seconds=3600
+        )
         self.user_id = ""
 
     def service(self, bounds: Bounds = BOUNDS) -> ChatService:
         return ChatService(
             owner="this-instance",
-            catalog=TheseModels([self.model, *self.others], restarts=self.restarts),
+            making=Making(
+                catalog=TheseModels([self.model, *self.others], restarts=self.restarts),
+                store=self.store,
+                files=Folder(Path("attachments")),
+                log=self.log,
+                bounds=bounds,
+                observer=self.observed,
+            ),
             store=self.store,
-            files=Folder(Path("attachments")),
             log=self.log,
             running=self.running,
+            aborting=Aborting(self.store, self.running, self.bus.orders, shared=False),
             followers=self.followers,
             bus=self.bus,
             rules=AskRules(
@@ -170,7 +185,6 @@ class Chat:
                 abort_wait_seconds=10,
                 max_attachments=10,
             ),
-            bounds=bounds,
             observer=self.observed,
         )
 

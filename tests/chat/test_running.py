@@ -48,7 +48,7 @@ async def test_what_was_to_be_aborted_is_aborted_after_a_crash(chat: Chat) -> No
         (await chat.store.begin_ask(chat.question(session=name), chat.choose, "me")).generation
         for name in ("a", "b")
     ]
-    await chat.store.request_abort(chat.user_id, begun[0].id)
+    await chat.store.request_abort(chat.user_id, begun[0].id, "user")
     assert len(await chat.store.interrupt_left_running(unpriced)) == 2
     first, second = [await chat.stored(generation) for generation in begun]
     assert (first.status, first.aborted_by, first.failure) == (Status.ABORTED, "user", None)

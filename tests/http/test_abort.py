@@ -216,7 +216,7 @@ def test_an_abort_whose_end_is_not_stored_yet_is_requested_and_comes(
 ) -> None:
     chat = stand.server.server.parts.chat
     away = Away(chat._store)
-    monkeypatch.setattr(chat, "_store", away)
+    monkeypatch.setattr(chat._making, "_store", away)
     monkeypatch.setattr(chat, "_rules", replace(chat._rules, abort_wait_seconds=0.05))
     left = stand.provider.client_left.value
     generation_id = begun(stand)
@@ -246,7 +246,7 @@ class Flagging:
 
     async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
         begun = await self._store.begin_ask(ask, choose, owner)
-        seen = await self._store.request_abort(ask.user_id, begun.generation.id)
+        seen = await self._store.request_abort(ask.user_id, begun.generation.id, "user")
         assert seen is not None
         assert seen.end is None
         return begun

@@ -61,7 +61,7 @@ async def test_the_constraint_refuses_what_a_look_before_the_write_would_miss(ch
                 "INSERT INTO generations SELECT 'other', user_id, session_id, user_message_id,"
                 " user_message_id, model, provider, provider_model, params, 'queued', owner, 1,"
                 " NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, created_at,"
-                " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM generations"
+                " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, FALSE FROM generations"
             )
 
 
@@ -158,12 +158,8 @@ async def test_an_older_fence_ends_checkpoints_and_begins_nothing(chat: Chat) ->
 
 async def test_each_epoch_is_higher_and_an_ended_answer_begins_none(chat: Chat) -> None:
     generation = (await ask(chat)).generation
-    assert await chat.store.begin_epoch(generation.id, 1, Fitted(5)) == Epoch(
-        1, abort_requested=False
-    )
-    assert await chat.store.begin_epoch(generation.id, 1, Fitted(5)) == Epoch(
-        2, abort_requested=False
-    )
+    assert await chat.store.begin_epoch(generation.id, 1, Fitted(5)) == Epoch(1, abort_by=None)
+    assert await chat.store.begin_epoch(generation.id, 1, Fitted(5)) == Epoch(2, abort_by=None)
     await chat.store.finish(generation.id, 1, completed("x"))
     with pytest.raises(StaleFence):
         await chat.store.begin_epoch(generation.id, 1, Fitted(5))

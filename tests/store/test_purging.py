@@ -232,7 +232,7 @@ async def test_a_marked_session_is_found_by_nobody_and_its_name_is_free(chat: Ch
     assert await chat.store.see(chat.user_id, gone.id) is None
     assert await chat.store.generations(chat.user_id, None, None, 10) == ([], None)
     # What is making it finds that it is to stop.
-    assert (await chat.store.begin_epoch(gone.id, 1, Fitted(1))).abort_requested
+    assert (await chat.store.begin_epoch(gone.id, 1, Fitted(1))).abort_by == "user"
     assert (await ask(chat)).session_id != gone.session_id
 
 

@@ -11,6 +11,7 @@ import structlog
 from runnel.accounts.administration import Administration
 from runnel.accounts.watch import Watch
 from runnel.bootstrap.accounts import judge_admin_password, open_accounts
+from runnel.bootstrap.answers import build_answers
 from runnel.bootstrap.background import running as in_background
 from runnel.bootstrap.control import open_control
 from runnel.bootstrap.database import open_database
@@ -18,13 +19,9 @@ from runnel.bootstrap.files import files_of, open_kinds
 from runnel.bootstrap.models import open_catalog
 from runnel.bootstrap.streams import open_streams
 from runnel.chat.attachments.service import Attachments
-from runnel.chat.audiences import Audiences
 from runnel.chat.channels import Channels
 from runnel.chat.entities import Generation
-from runnel.chat.following import Followers
 from runnel.chat.ports import StreamLog
-from runnel.chat.running import Running
-from runnel.chat.service import ChatService
 from runnel.chat.sessions.cleaning import CleanUp
 from runnel.chat.sessions.exporting import Exporting
 from runnel.chat.sessions.purging import Purging
@@ -35,7 +32,6 @@ from runnel.configs import (
     bounds_of,
     clean_up_rules,
     reveal,
-    rules_of,
     socket_bounds,
     telemetry_config,
 )
@@ -103,7 +99,11 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         owner = new_id()
         control = await stack.enter_async_context(open_control(settings, owner))
         who = await stack.enter_async_context(open_accounts(settings, database))
-        store = ChatStore(database, history_max_messages=settings.history_max_messages)
+        store = ChatStore(
+            database,
+            history_max_messages=settings.history_max_messages,
+            lease_seconds=settings.lease_seconds if settings.redis_url else None,
+        )
         reports = SqlReports(database)
         metrics, observers = telemetry.metrics, telemetry.observers
         if settings.title_model is not None:
@@ -121,20 +121,27 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             metrics.interrupted("crash", len(crashed))
             await _tell_of_crashed(telemetry, crashed, reports)
         log = await stack.enter_async_context(open_streams(settings))
-        audiences = Audiences(grace_seconds=settings.disconnect_grace_seconds)
-        followers = Followers(
-            store, audiences, observers, silence_seconds=settings.heartbeat_seconds
+        files = files_of(settings)
+        answers = build_answers(
+            settings,
+            owner=owner,
+            database=database,
+            store=store,
+            catalog=catalog,
+            files=files,
+            log=log,
+            control=control,
+            observer=observers,
         )
-        running = Running(store, log, audiences, checkpoint_seconds=settings.checkpoint_seconds)
+        chat, running = answers.chat, answers.running
         metrics.gauge("running_generations", "Answers being made.", lambda: len(running))
-        metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(followers))
+        metrics.gauge("attached_readers", "Who follows an answer.", lambda: len(answers.followers))
         metrics.gauge("log_bytes", "What the stream logs hold.", lambda: log.size)
         stack.push_async_callback(running.close)
         bus = control.bus
         channels = Channels(
             SqlChannels(database), bus, heartbeat_seconds=settings.heartbeat_seconds, clock=now
         )
-        files = files_of(settings)
         attachments = Attachments(
             SqlAttachments(database),
             files,
@@ -145,22 +152,16 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             clock=now,
         )
         sockets = Sockets(socket_bounds(settings))
-        chat = ChatService(
-            owner=owner,
-            catalog=catalog,
-            store=store,
-            files=files,
-            log=log,
-            running=running,
-            followers=followers,
-            bus=bus,
-            rules=rules_of(settings),
-            bounds=bounds_of(settings),
-            observer=observers,
-        )
         sessions = SqlSessions(database, idle_seconds=settings.session_idle_seconds, clock=now)
         purging = Purging(
-            SqlPurging(database), running, log, bus, files=files, texts=telemetry.texts, clock=now
+            SqlPurging(database),
+            running,
+            answers.aborting,
+            log,
+            bus,
+            files=files,
+            texts=telemetry.texts,
+            clock=now,
         )
         stack.push_async_callback(purging.close)
         clean_up = CleanUp(
@@ -212,8 +213,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         await stack.enter_async_context(
             in_background(
                 lock.watch(),
-                running.watch(),
-                followers.watch(),
+                *answers.works,
                 watch.run(),
                 catalog.watch(),
                 channels.watch(),

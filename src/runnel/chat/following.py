@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 import structlog
@@ -167,6 +167,12 @@ class Followers:
 
     def remove(self, follower: Follower) -> None:
         self._followers.discard(follower)
+
+    def close_some(self, which: Callable[[str], bool]) -> None:
+        """Sends away who follows answers of which that is true."""
+        for follower in tuple(self._followers):
+            if which(follower.generation_id):
+                follower.close()
 
     async def watch(self) -> NoReturn:
         """Looks again and again, until it is cancelled."""

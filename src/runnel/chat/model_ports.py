@@ -96,3 +96,7 @@ class Catalog(Protocol):
         Raises RunnelError `unknown_model`, or `model_unavailable` if nobody can be asked now.
         """
         ...
+
+    def priced(self, alias: str, usage: Usage) -> Usage:
+        """A usage with what it costs, if the alias has a price."""
+        ...

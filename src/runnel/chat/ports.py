@@ -161,19 +161,22 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A log that may be begun now, unless somebody has asked meanwhile to abort."""
+    """A log that may be begun now, unless somebody has asked meanwhile to abort: `abort_by`."""
 
     number: int
-    abort_requested: bool
+    abort_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How a generation stands, without its text. `end` is the terminal position, if it has one."""
+    """How a generation stands, without its text. `end` is the terminal position, if it has one;
+    `needs_reader`: it is aborted once nobody follows it any more.
+    """
 
     id: str
     session_id: str
     end: Position | None
+    needs_reader: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,8 @@ class Store(Protocol):
     """
 
     async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
-        """Writes the session if it is new, the messages, and the generation as `queued`.
+        """Writes the session if it is new, the messages, and the generation as `queued`, with a
+        lease of `owner` where there are others.
 
         `choose` says who answers, once the session is known; it may refuse, and must not wait. Of
         asks with one key that race, one writes; the others get its generation. Raises RunnelError
@@ -274,8 +278,18 @@ class Store(Protocol):
         """
         ...
 
-    async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
+    async def request_abort(self, user_id: str, generation_id: str, by: str) -> Seen | None:
         """Marks a user's own live generation to be aborted, and says how it stood."""
+        ...
+
+    async def request_aborts(
+        self, by: str, *, user_id: str | None = None, session_id: str | None = None
+    ) -> Collection[str]:
+        """Marks all that is live of a user, or in a session; which these are."""
+        ...
+
+    async def keep(self, generation_id: str) -> None:
+        """A generation needs no reader any more."""
         ...
 
     async def generation(self, user_id: str, generation_id: str) -> Generation | None:

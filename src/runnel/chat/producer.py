@@ -56,9 +56,11 @@ class Producer:
         log: StreamLog,
         bounds: Bounds,
         observer: Observer,
+        stateless: bool = False,
         inherited: Inherited | None = None,
     ) -> None:
         self.generation = generation
+        self.stateless = stateless
         self._inherited = inherited
         self._question = question
         self._store = store
@@ -131,6 +133,11 @@ class Producer:
             await self._closing.give_up(self.generation, ending, self._question.text)
         finally:
             self._writer.close()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped from outside."""
+        return self._stopped is not None
 
     def stop(self, outcome: Outcome) -> None:
         """Stops the model; the text so far is kept. Without effect once producing has ended."""
@@ -225,8 +232,9 @@ class Producer:
             await self._begin_epoch(Reset(begun.text))
 
     async def _begin_epoch(self, first: Event) -> None:
-        if await self._writer.begin(first):
-            self.stop(aborted("user"))
+        abort_by = await self._writer.begin(first)
+        if abort_by is not None:
+            self.stop(aborted(abort_by))
 
     async def _ask_around(self) -> Outcome:
         return await ask_around(

@@ -1,7 +1,7 @@
 """The live producers of this instance: started, watched, checkpointed, aborted, drained."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -9,6 +9,7 @@ import structlog
 
 from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Generation
+from runnel.chat.orders import Ended, HandedBack, Orders
 from runnel.chat.outcomes import Outcome, aborted, interrupted
 from runnel.chat.ports import Store, StreamLog
 from runnel.chat.producer import Producer
@@ -19,20 +20,38 @@ _T = TypeVar("_T")
 
 #: How long a stopped answer may take to be stored before whoever stopped it goes on.
 END_WAIT_SECONDS: Final = 10.0
+#: Over how long the readers of a drain are sent away: they all come back, to others.
+_SPREAD_SECONDS: Final = 1.0
 
 
 class Running:
-    """Owns every task that makes an answer; one loop checkpoints them all together."""
+    """Owns every task that makes an answer; one loop checkpoints them all together.
+
+    `shared`: there are other instances; `hands_back`: what a drain leaves unfinished they go on
+    with.
+    """
 
     def __init__(
-        self, store: Store, log: StreamLog, audiences: Audiences, *, checkpoint_seconds: float
+        self,
+        store: Store,
+        log: StreamLog,
+        audiences: Audiences,
+        orders: Orders,
+        *,
+        checkpoint_seconds: float,
+        shared: bool = False,
+        hands_back: bool = False,
     ) -> None:
         self._store = store
         self._log = log
         self._audiences = audiences
+        self._orders = orders
         self._checkpoint_seconds = checkpoint_seconds
+        self._shared = shared
+        self._hands_back = hands_back
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
+        self._held: set[str] = set()  # what is about to have a producer, or an end
         self._leaving: set[str] = set()  # users whose accounts are being deleted
         self._closing = False
         self._drained = False
@@ -40,12 +59,37 @@ class Running:
     def __len__(self) -> int:
         return len(self._producers)
 
+    @property
+    def closing(self) -> bool:
+        """Whether the drain has begun."""
+        return self._closing
+
+    def ids(self) -> Collection[str]:
+        """What is made here."""
+        return {producer.generation.id for producer in self._producers.values()} | self._held
+
+    @contextmanager
+    def holding(self, generation_id: str) -> Generator[None]:
+        """Inside, a generation counts as made here, though it has no producer yet."""
+        self._held.add(generation_id)
+        try:
+            yield
+        finally:
+            self._held.discard(generation_id)
+
     def refuse_if_closing(self) -> None:
         """Raises RunnelError `shutting_down` once the drain has begun."""
         if self._closing:
-            raise RunnelError(
-                Code.SHUTTING_DOWN, "The server is restarting. Ask again shortly.", retry_after=1
-            )
+            raise _restarting()
+
+    def made_elsewhere(self, generation_id: str) -> bool:
+        """Whether another instance may be making it."""
+        return self._shared and not self.makes(generation_id)
+
+    def refuse_if_elsewhere(self, generation_id: str) -> None:
+        """Raises the same for what another instance makes: there it can be followed longer."""
+        if self._closing and self.made_elsewhere(generation_id):
+            raise _restarting()
 
     def refuse_leaving(self, user_id: str) -> None:
         """Raises RunnelError `conflict` for a user whose account is being deleted."""
@@ -89,13 +133,34 @@ class Running:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         producer = self._producers.pop(task)
         self._audiences.forget(producer.generation.id)
+        if producer.stopped:
+            self.tell_ended(producer.generation.id)
+
+    def tell_ended(self, generation_id: str) -> None:
+        """Whoever waits for this end, on whatever instance, need not wait any longer."""
+        self._orders.publish(Ended(generation_id))
+
+    def stop(self, generation_id: str, outcome: Outcome) -> None:
+        """Ends what is made here, whosever it is."""
+        self._stop_some(lambda made: made.id == generation_id, outcome)
+
+    def stop_all(
+        self, outcome: Outcome, *, user_id: str | None = None, session_id: str | None = None
+    ) -> None:
+        """The same for all of a user, or of a session."""
+        self._stop_some(lambda made: made.user_id == user_id, outcome)
+        self._stop_some(lambda made: made.session_id == session_id, outcome)
+
+    def lose(self, generation_id: str) -> None:
+        """Another instance makes it by now."""
+        for producer in self._chosen(lambda made: made.id == generation_id).values():
+            producer.lose()
 
     def abort(self, user_id: str, generation_id: str, by: str) -> bool:
         """Aborts a user's generation at once, if it is made here; whether it is."""
-        chosen = self._chosen(lambda made: (made.id, made.user_id) == (generation_id, user_id))
-        for producer in chosen.values():
-            producer.stop(aborted(by))
-        return bool(chosen)
+        return self._stop_some(
+            lambda made: (made.id, made.user_id) == (generation_id, user_id), aborted(by)
+        )
 
     async def await_end(self, generation_id: str, seconds: float) -> None:
         """Awaits the end of a generation that is made here, but not for longer than that."""
@@ -138,9 +203,10 @@ class Running:
                 _log.exception("watch.failed")
 
     async def drain(self, grace_seconds: float) -> None:
-        """Takes no more, gives what runs `grace_seconds` to finish, then interrupts the rest.
+        """Takes no more, gives what runs `grace_seconds` to finish, then hands the rest back, or
+        interrupts it.
 
-        Whose end cannot be stored then, its readers are let go; a second drain does not wait.
+        Whose end is not stored then, its readers are let go; a second drain does not wait.
         """
         self._closing = True
         loop = asyncio.get_running_loop()
@@ -150,12 +216,25 @@ class Running:
         # A question that came in just before still begins its answer.
         while self._tasks and (left := until - loop.time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
-        await self._stop(
-            lambda _: True, interrupted(), seconds=0 if self._drained else END_WAIT_SECONDS
-        )
+        rest = dict(self._producers)
+        for producer in rest.values():
+            if self._hands_back and not producer.stateless:
+                producer.hand_back()
+            else:
+                producer.stop(interrupted())
+        if rest:
+            await asyncio.wait(rest, timeout=0 if self._drained else END_WAIT_SECONDS)
+        if self._hands_back and rest:
+            self._orders.publish(HandedBack())
+        await self._send_away([producer.generation.id for producer in rest.values()])
         self._drained = True
-        for producer in self._producers.values():
-            self._log.hide(producer.generation.id)
+
+    async def _send_away(self, generation_ids: Collection[str]) -> None:
+        """The readers of what has no end here; where others go on with it, not all at once."""
+        for number, generation_id in enumerate(generation_ids):
+            if self._hands_back and not self._drained and number:
+                await asyncio.sleep(_SPREAD_SECONDS / len(generation_ids))
+            self._log.hide(generation_id)
 
     async def close(self) -> None:
         """Cancels what even a drain has not ended; the next start finds it and interrupts it."""
@@ -193,11 +272,20 @@ class Running:
         *,
         seconds: float,
     ) -> None:
+        if self._stop_some(which, outcome):
+            await asyncio.wait(self._chosen(which), timeout=seconds)
+
+    def _stop_some(self, which: Callable[[Generation], bool], outcome: Outcome) -> bool:
         chosen = self._chosen(which)
         for producer in chosen.values():
             producer.stop(outcome)
-        if chosen:
-            await asyncio.wait(chosen, timeout=seconds)
+        return bool(chosen)
 
     def _chosen(self, which: Callable[[Generation], bool]) -> "dict[asyncio.Task[None], Producer]":
         return {task: made for task, made in self._producers.items() if which(made.generation)}
+
+
+def _restarting() -> RunnelError:
+    return RunnelError(
+        Code.SHUTTING_DOWN, "The server is restarting. Ask again shortly.", retry_after=1
+    )

@@ -2,25 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 
-from runnel.chat.attachments.contents import Contents, contents_of
-from runnel.chat.attachments.ports import AttachmentFiles
-from runnel.chat.attempt import Bounds, Question
+from runnel.chat.aborting import Aborting
 from runnel.chat.checking import AskRules, checked
-from runnel.chat.choosing import able
-from runnel.chat.entities import Ask, Generation, Status, Turn
+from runnel.chat.entities import Ask, Generation, Status
 from runnel.chat.following import Follower, Followers
 from runnel.chat.ids import may_be_id
-from runnel.chat.model_ports import Candidates, Catalog
+from runnel.chat.making import Making
 from runnel.chat.notices import Asked, Bus
 from runnel.chat.ports import Found, Joined, Observer, Seen, Store, StreamLog
-from runnel.chat.producer import Producer
-from runnel.chat.prompt import Prompt, fit, instructions, whole
 from runnel.chat.running import END_WAIT_SECONDS, Running
 from runnel.chat.sessions.values import AS_USUAL
-from runnel.chat.terms import Terms
-from runnel.chat.text import BYTES_PER_TOKEN
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
 
@@ -32,27 +25,25 @@ class ChatService:
         self,
         *,
         owner: str,
-        catalog: Catalog,
+        making: Making,
         store: Store,
-        files: AttachmentFiles,
         log: StreamLog,
         running: Running,
+        aborting: Aborting,
         followers: Followers,
         bus: Bus,
         rules: AskRules,
-        bounds: Bounds,
         observer: Observer,
     ) -> None:
         self._owner = owner
-        self._catalog = catalog
+        self._making = making
         self._store = store
-        self._files = files
         self._log = log
         self._running = running
+        self._aborting = aborting
         self._followers = followers
         self._bus = bus
         self._rules = rules
-        self._bounds = bounds
         self._observer = observer
 
     async def ask(self, ask: Ask) -> Generation:
@@ -61,19 +52,20 @@ class ChatService:
         What was asked before with the same key is joined, in whatever state it is. Raises
         RunnelError: `invalid_request`, `message_too_long`, `unknown_model`, `model_unavailable`,
         `not_found`, `conflict`, `idempotency_conflict`, `busy`, `overloaded`, `shutting_down`,
-        `store_unavailable`.
+        `store_unavailable`, `stream_unavailable`.
         """
         ask = checked(ask, self._rules)
         if ask.model is not None:
-            self._choose(ask, Found(AS_USUAL, images=False))  # refused at once
+            self._making.choose(ask, Found(AS_USUAL, images=False))  # refused at once
         if ask.key is not None:
             # Before all that could refuse a new question: this one is none.
             joined = await self._store.asked_before(ask.user_id, ask.key)
             if joined is not None:
                 if not ask.needs_reader:
-                    self._running.keep(joined.id)
+                    await self._aborting.keep(joined.id)
                 return joined
         self._running.refuse_if_closing()
+        self._log.check()
         if self._log.full:
             raise RunnelError(
                 Code.OVERLOADED,
@@ -146,22 +138,14 @@ class ChatService:
         """
         if not may_be_id(generation_id):
             raise _unknown()
-        # Before anything else: it costs, and the database may be away.
-        self._running.abort(user_id, generation_id, "user")
-        seen = await self._store.request_abort(user_id, generation_id)
-        if seen is None:
+        seconds = self._rules.abort_wait_seconds
+        if await self._aborting.abort(user_id, generation_id, seconds=seconds) is None:
             raise _unknown()
-        if seen.end is None:
-            wait_seconds = self._rules.abort_wait_seconds
-            if not self._running.abort(user_id, generation_id, "user"):
-                # Its producer, which is about to be, finds the request.
-                await self._running.await_beginnings(wait_seconds)
-            await self._running.await_end(generation_id, wait_seconds)
         return await self.generation(user_id, generation_id)
 
     def abandon(self, asked: Generation) -> None:
         """Aborts an answer at once whose one reader has gone; what has ended stays as it is."""
-        self._running.abort(asked.user_id, asked.id, "disconnect")
+        self._aborting.abandon(asked.user_id, asked.id)
 
     async def abort_all(
         self, user_id: str, by: str = "user", *, seconds: float = END_WAIT_SECONDS
@@ -174,8 +158,13 @@ class ChatService:
         self._running.refuse_if_closing()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Takes no more questions, gives what runs the grace, then interrupts it."""
-        await self._running.drain(grace_seconds)
+        """Takes no more questions, gives what runs here the grace, then hands it to others, or
+        interrupts it. Who follows what is made elsewhere goes at once.
+        """
+        draining = asyncio.ensure_future(self._running.drain(grace_seconds))
+        await asyncio.sleep(0)  # from now on whoever comes back is refused
+        self._followers.close_some(self._running.made_elsewhere)
+        await draining
 
     async def _follow(
         self,
@@ -185,6 +174,8 @@ class ChatService:
         *,
         counted: bool = True,
     ) -> Follower:
+        if end is None:
+            self._running.refuse_if_elsewhere(generation_id)
         # The reader first: from now on a log that is there is kept.
         reader = self._log.read(generation_id, after)
         follower = self._followers.add(generation_id, reader, after, counted=counted)
@@ -206,56 +197,24 @@ class ChatService:
                 raise _unknown()
             follower.end_with(ended)
 
-    def _choose(self, ask: Ask, found: Found) -> Candidates:
-        candidates = self._catalog.candidates(ask.model or found.settings.model_preference)
-        return able(candidates, ask, images=found.images)
-
-    async def _contents(self, turns: Sequence[Turn], candidates: Candidates) -> Contents:
-        """What may be needed of the attachments, whoever of the candidates answers."""
-        terms = [model.terms for model in candidates.models]
-        most_tokens = max(each.context_tokens for each in terms)
-        return await contents_of(
-            self._files,
-            turns,
-            most_characters=most_tokens * BYTES_PER_TOKEN,
-            images=any("images" in each.takes for each in terms),
-        )
-
     async def _begin(self, ask: Ask) -> Generation:
         self._running.refuse_leaving(ask.user_id)
-        begun = await self._store.begin_ask(ask, partial(self._choose, ask), self._owner)
+        choose = partial(self._making.choose, ask)
+        begun = await self._store.begin_ask(ask, choose, self._owner)
         if isinstance(begun, Joined):
             if not ask.needs_reader:
-                self._running.keep(begun.generation.id)
+                await self._aborting.keep(begun.generation.id)
             return begun.generation
-        question = begun.turns[-1].text
-        candidates = begun.candidates
-        contents = await self._contents(begun.turns, candidates)
-        if not ask.stateless:
-            self._bus.publish(Asked.of(begun.generation, ask, question))
-
-        @cache  # who is asked again is given the same
-        def prompt(terms: Terms) -> Prompt:
-            own = instructions(terms.system_prompt, begun.settings)
-            if ask.stateless:
-                return whole(begun.turns, system_prompt=own)
-            return fit(
-                begun.turns,
-                system_prompt=own,
-                max_tokens=terms.context_tokens,
-                contents=contents,
-                images="images" in terms.takes,
-                beyond=begun.beyond,
+        with self._running.holding(begun.generation.id):
+            producer = await self._making.producer(
+                begun.generation,
+                begun,
+                begun.candidates,
+                ask.params,
+                stateless=ask.stateless,
             )
-
-        producer = Producer(
-            begun.generation,
-            Question(question, candidates.models, prompt, ask.params, candidates.restarts),
-            store=self._store,
-            log=self._log,
-            bounds=self._bounds,
-            observer=self._observer,
-        )
+        if not ask.stateless:
+            self._bus.publish(Asked.of(begun.generation, ask, begun.turns[-1].text))
         self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
 

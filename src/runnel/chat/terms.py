@@ -25,7 +25,8 @@ class Terms:
     """What holds for every question to an alias.
 
     `takes` names the params that its provider honours. `timeout_seconds` is for the first token
-    and between tokens, in place of the server's own bounds.
+    and between tokens, in place of the server's own bounds. `prefill`: shown the beginning of its
+    answer as the last turn, it goes on with that.
     """
 
     takes: frozenset[str]
@@ -33,6 +34,7 @@ class Terms:
     system_prompt: str | None = None
     timeout_seconds: float | None = None
     price: Price | None = None
+    prefill: bool = False
 
     def priced(self, usage: Usage) -> Usage:
         """The usage with its cost, if there is a price."""

@@ -88,11 +88,11 @@ class Writer:
         self._fail(StaleFence(self._generation.id))
         self._changed()
 
-    async def begin(self, first: Event) -> bool:
+    async def begin(self, first: Event) -> str | None:
         """Opens the next epoch with an event that says all that was written so far.
 
-        Whatever was under way in the epoch before is given up. Whether somebody has asked to
-        abort. Raises StaleFence; RunnelError `store_unavailable`, or `stream_unavailable` if it
+        Whatever was under way in the epoch before is given up. Who has asked to abort meanwhile,
+        if anybody. Raises StaleFence; RunnelError `store_unavailable`, or `stream_unavailable` if it
         was interrupted: then whether the log has begun is not known.
         """
         self._give_up()
@@ -132,7 +132,7 @@ class Writer:
         """Gives up whatever is not confirmed."""
         self._give_up()
 
-    async def _begin(self, first: Callable[[], Event]) -> bool:
+    async def _begin(self, first: Callable[[], Event]) -> str | None:
         generation = self._generation
         while True:
             epoch = await self._store.begin_epoch(generation.id, generation.fence, self._fitted())
@@ -147,7 +147,7 @@ class Writer:
                 first = self._all
                 continue
             self._confirmed = covered
-            return epoch.abort_requested
+            return epoch.abort_by
 
     async def _opened(self, epoch: int, first: Event) -> Position:
         generation = self._generation

@@ -230,6 +230,7 @@ class Builder:
                 system_prompt=prompt or None,
                 timeout_seconds=entry.timeout_seconds,
                 price=entry.price and Price(entry.price.input, entry.price.output),
+                prefill=entry.prefill,
             ),
             defaults=own.over(usual),
             places=places,

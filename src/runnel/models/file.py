@@ -56,6 +56,7 @@ class AliasFields(BaseModel):
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     max_parallel: Annotated[int, Field(ge=1)] | None = None
     price: PriceFields | None = None
+    prefill: bool = False
 
 
 class BuiltinAlias(AliasFields):

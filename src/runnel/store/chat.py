@@ -1,7 +1,6 @@
 """The chat core's store over SQL: each call one short transaction."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
@@ -17,13 +16,24 @@ from runnel.store import attachments, generations, leases, search, sessions, sho
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
+from runnel.store.tables import GenerationRow
 
 
 class ChatStore:
-    """Implements chat.ports.Store. A prompt sees at most `history_max_messages` messages."""
+    """Implements chat.ports.Store. A prompt sees at most `history_max_messages` messages.
 
-    def __init__(self, database: Database, *, history_max_messages: int) -> None:
+    `lease_seconds`: None where there are no other instances.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        history_max_messages: int,
+        lease_seconds: float | None = None,
+    ) -> None:
         self._database = database
+        self._lease_seconds = lease_seconds
         self._history_max_messages = history_max_messages
 
     async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
@@ -90,8 +100,7 @@ class ChatStore:
                 user_message_id=stands.question_id or ids[-2],
                 time=time,
             )
-            params = {} if ask.stateless else asdict(ask.params)
-            await generations.add(connection, generation, owner, params, ask.key)
+            await generations.add(connection, generation, ask, owner, self._lease_seconds)
         return Begun(generation, stands.turns, session.settings, candidates, stands.beyond)
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
@@ -138,10 +147,27 @@ class ChatStore:
                 await search.add_answer(connection, generation.id, words[generation.text])
         return ended
 
-    async def request_abort(self, user_id: str, generation_id: str) -> Seen | None:
+    async def request_abort(self, user_id: str, generation_id: str, by: str) -> Seen | None:
+        which = (GenerationRow.id == generation_id, GenerationRow.user_id == user_id)
         async with self._database.write() as connection:
-            await generations.request_abort(connection, user_id, generation_id)
+            await generations.request_abort(connection, by, *which)
             return _only(await shown.see(connection, [generation_id], user_id))
+
+    async def request_aborts(
+        self, by: str, *, user_id: str | None = None, session_id: str | None = None
+    ) -> Collection[str]:
+        which = (
+            GenerationRow.user_id == user_id
+            if session_id is None
+            else GenerationRow.session_id == session_id
+        )
+        async with self._database.write() as connection:
+            await generations.request_abort(connection, by, which)
+            return await generations.live(connection, which)
+
+    async def keep(self, generation_id: str) -> None:
+        async with self._database.write() as connection:
+            await generations.keep(connection, generation_id)
 
     async def generation(self, user_id: str, generation_id: str) -> Generation | None:
         async with self._database.read() as connection:

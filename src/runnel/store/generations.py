@@ -5,13 +5,32 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from sqlalchemy import CursorResult, delete, exists, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import INTERRUPTED, AskKey, Ending, Fitted, Generation, ModelName, Status
+from runnel.chat.entities import (
+    INTERRUPTED,
+    Ask,
+    AskKey,
+    Ending,
+    Fitted,
+    Generation,
+    ModelName,
+    Status,
+)
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
+from runnel.store import leases
 from runnel.store.ids import now
 from runnel.store.shown import IS_LIVE, checkpointed
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
@@ -23,14 +42,15 @@ KEY_LIFE: Final = timedelta(hours=24)
 async def add(
     connection: AsyncConnection,
     generation: Generation,
+    ask: Ask,
     owner: str,
-    params: dict[str, object],
-    key: AskKey | None,
+    lease_seconds: float | None,
 ) -> None:
-    """Inserts a queued generation.
+    """Inserts a queued generation, with a lease if there are other instances.
 
     Raises IntegrityError if its session has a live one, or its key is in use.
     """
+    key = ask.key
     if key is not None:
         await _free_old_key(connection, generation.user_id, key, generation.created_at)
     await connection.execute(
@@ -43,12 +63,14 @@ async def add(
             model=generation.model,
             provider=generation.provider,
             provider_model=generation.provider_model,
-            params=params,
+            params={} if ask.stateless else asdict(ask.params),
+            needs_reader=ask.needs_reader,
             ask_key=key and key.text,
             ask_fingerprint=key and key.fingerprint,
             status=generation.status,
             owner=owner,
             fence=generation.fence,
+            lease_until=None if lease_seconds is None else leases.until(lease_seconds),
             epoch=0,
             prompt_tokens=0,
             created_at=generation.created_at,
@@ -82,12 +104,12 @@ async def begin_epoch(
             IS_LIVE,
         )
         .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1, **_prompt(prompt))
-        .returning(GenerationRow.epoch, GenerationRow.abort_requested_at)
+        .returning(GenerationRow.epoch, GenerationRow.abort_requested_at, GenerationRow.aborted_by)
     )
     row = rows.first()
     if row is None:
         raise StaleFence(generation_id)
-    return Epoch(row.epoch, abort_requested=row.abort_requested_at is not None)
+    return Epoch(row.epoch, None if row.abort_requested_at is None else row.aborted_by or "user")
 
 
 async def name_model(
@@ -108,17 +130,25 @@ async def name_model(
     )
 
 
-async def request_abort(connection: AsyncConnection, user_id: str, generation_id: str) -> None:
-    """The first request counts; on what has ended, or is another's, none does."""
+async def request_abort(connection: AsyncConnection, by: str, *which: ColumnElement[bool]) -> None:
+    """The first request counts; on what has ended none does."""
     await connection.execute(
         update(GenerationRow)
-        .where(
-            GenerationRow.id == generation_id,
-            GenerationRow.user_id == user_id,
-            IS_LIVE,
-            GenerationRow.abort_requested_at.is_(None),
-        )
-        .values(abort_requested_at=now())
+        .where(*which, IS_LIVE, GenerationRow.abort_requested_at.is_(None))
+        .values(abort_requested_at=now(), aborted_by=by)
+    )
+
+
+async def live(connection: AsyncConnection, *which: ColumnElement[bool]) -> Sequence[str]:
+    return (await connection.scalars(select(GenerationRow.id).where(*which, IS_LIVE))).all()
+
+
+async def keep(connection: AsyncConnection, generation_id: str) -> None:
+    """It needs no reader any more."""
+    await connection.execute(
+        update(GenerationRow)
+        .where(GenerationRow.id == generation_id, GenerationRow.needs_reader.is_(True), IS_LIVE)
+        .values(needs_reader=False)
     )
 
 
@@ -236,6 +266,7 @@ async def interrupt_all_live(
             GenerationRow.epoch,
             GenerationRow.prompt_tokens,
             GenerationRow.abort_requested_at,
+            GenerationRow.aborted_by,
         ).where(IS_LIVE)
     )
     live = rows.all()
@@ -251,7 +282,7 @@ async def interrupt_all_live(
             position=Position(row.epoch + 1, 1),
             usage=priced(row.model, used),
             failure=None if aborted else INTERRUPTED,
-            aborted_by="user" if aborted else None,
+            aborted_by=(row.aborted_by or "user") if aborted else None,
         )
         await end(connection, row.id, row.fence, ending)
     return [row.id for row in live]

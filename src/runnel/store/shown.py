@@ -103,6 +103,7 @@ async def see(
         GenerationRow.status,
         GenerationRow.epoch,
         GenerationRow.last_offset,
+        GenerationRow.needs_reader,
     ).where(GenerationRow.id.in_(ids))
     if user_id is not None:
         query = query.join(SessionRow, SessionRow.id == GenerationRow.session_id).where(
@@ -113,6 +114,7 @@ async def see(
             row.id,
             row.session_id,
             None if row.status in LIVE_STATES else Position(row.epoch, row.last_offset),
+            row.needs_reader,
         )
         for row in await connection.execute(query)
     ]

@@ -53,7 +53,10 @@ class Base(DeclarativeBase):
 
 
 class UserRow(Base):
-    """An account. `name_key` is the name in lower case: names differ by more than case."""
+    """An account. `name_key` is the name in lower case: names differ by more than case.
+
+    `leaving_until`: it is being deleted, and nothing is begun for it till then.
+    """
 
     __tablename__ = "users"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -63,6 +66,7 @@ class UserRow(Base):
     role: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    leaving_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class LoginRow(Base):
@@ -178,7 +182,8 @@ class GenerationRow(Base):
 
     `epoch` is 0 before anything is written. `last_offset` is, with the epoch, the terminal
     position once the generation has ended. `owner`, `fence` and `lease_until` say which
-    instance may write. `ask_key` is the client's, `ask_fingerprint` says what was asked with it.
+    instance may write: of many, what one was silent about till then, or gave back (null), another
+    takes over. `needs_reader`: it is aborted once nobody follows it any more. `ask_key` is the client's, `ask_fingerprint` says what was asked with it.
     `context` says what of the branch the model was given; `agent` is the graph's node that spoke.
     """
 
@@ -204,6 +209,7 @@ class GenerationRow(Base):
     owner: Mapped[str] = mapped_column(Id)
     fence: Mapped[int]
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    needs_reader: Mapped[bool] = mapped_column(server_default=false())
     epoch: Mapped[int]
     last_offset: Mapped[int | None]
     finish_reason: Mapped[str | None] = mapped_column(String(32))

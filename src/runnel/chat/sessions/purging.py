@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from runnel.chat.aborting import Aborting
 from runnel.chat.attachments.ports import AttachmentFiles
 from runnel.chat.ids import may_be_id
 from runnel.chat.notices import Bus, Gone
@@ -95,6 +96,7 @@ class Purging:
         self,
         store: PurgeStore,
         running: Running,
+        aborting: Aborting,
         log: StreamLog,
         bus: Bus,
         *,
@@ -104,6 +106,7 @@ class Purging:
     ) -> None:
         self._store = store
         self._running = running
+        self._aborting = aborting
         self._log = log
         self._files = files
         self._texts = texts
@@ -160,7 +163,7 @@ class Purging:
         fit = may_be_id(session_id)
         if not fit or not await self._store.mark(user_id, session_id, self._clock()):
             raise RunnelError(Code.NOT_FOUND, "There is no such session.")
-        await self._running.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
+        await self._aborting.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
         # Whoever is in it has been told the end of what ran. Of an account that goes, its sockets
         # hear otherwise, and what the clean-up takes they see for themselves.
         self._bus.publish(Gone(user_id, session_id))
@@ -168,7 +171,7 @@ class Purging:
 
     async def _purge_user(self, user_id: str, remove: Callable[[], Awaitable[None]]) -> None:
         with self._running.leaving(user_id):
-            await self._running.abort_all(user_id, "user", seconds=END_WAIT_SECONDS)
+            await self._aborting.abort_user(user_id, "user", seconds=END_WAIT_SECONDS)
             try:
                 # First of all: without the account nobody would try it again.
                 await self._texts.forget([user_id])
@@ -221,7 +224,7 @@ class Purging:
 
     async def _empty(self, marked: Marked) -> None:
         session_id = marked.session_id
-        await self._running.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
+        await self._aborting.abort_session(session_id, "user", seconds=END_WAIT_SECONDS)
         # Before their rows, by which alone they are found again.
         await self._files.delete(await self._store.attachments(session_id))
         while True:

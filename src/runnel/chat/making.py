@@ -1,0 +1,123 @@
+"""Makes producers: of questions that are new, and of answers that are taken over."""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Protocol
+
+from runnel.chat.attachments.contents import Contents, contents_of
+from runnel.chat.attachments.ports import AttachmentFiles
+from runnel.chat.attempt import Bounds, Question
+from runnel.chat.choosing import able
+from runnel.chat.entities import Ask, Generation, Params, Turn
+from runnel.chat.model_ports import Candidates, Catalog
+from runnel.chat.ports import Found, Observer, Store, StreamLog
+from runnel.chat.producer import Inherited, Producer
+from runnel.chat.prompt import Prompt, fit, instructions, whole
+from runnel.chat.sessions.values import SessionSettings
+from runnel.chat.terms import Terms
+from runnel.chat.text import BYTES_PER_TOKEN
+from runnel.events import Usage
+
+
+class Asked(Protocol):
+    """A question with the branch that it ends: as chat.ports.Begun says."""
+
+    @property
+    def turns(self) -> Sequence[Turn]: ...
+    @property
+    def settings(self) -> SessionSettings: ...
+    @property
+    def beyond(self) -> int: ...
+
+
+class Making:
+    """Knows who may answer a question, and what they are shown of it."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        store: Store,
+        files: AttachmentFiles,
+        log: StreamLog,
+        bounds: Bounds,
+        observer: Observer,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._files = files
+        self._log = log
+        self._bounds = bounds
+        self._observer = observer
+
+    def choose(self, ask: Ask, found: Found) -> Candidates:
+        """Who may answer a new question. Raises RunnelError, see Catalog and `able`."""
+        candidates = self._catalog.candidates(ask.model or found.settings.model_preference)
+        return able(candidates, ask, images=found.images)
+
+    def candidates(self, generation: Generation, asked: Asked, params: Params) -> Candidates:
+        """Who may go on with an answer. Raises RunnelError likewise."""
+        question = asked.turns[-1]
+        again = Ask(generation.user_id, question.text, model=generation.model, params=params)
+        images = any(each.is_image for each in question.attachments)
+        return self.choose(again, Found(asked.settings, images=images))
+
+    def priced(self, alias: str, usage: Usage) -> Usage:
+        """A usage of an alias with its cost, if that is known."""
+        return self._catalog.priced(alias, usage)
+
+    async def producer(
+        self,
+        generation: Generation,
+        asked: Asked,
+        candidates: Candidates,
+        params: Params,
+        *,
+        stateless: bool = False,
+        inherited: Inherited | None = None,
+    ) -> Producer:
+        """What is to make a generation's answer."""
+        contents = await self._contents(asked.turns, candidates)
+        prompt = partial(_prompt, asked, contents, stateless)
+        question = Question(
+            asked.turns[-1].text,
+            candidates.models,
+            cache(prompt),  # who is asked again is given the same
+            params,
+            candidates.restarts,
+        )
+        return Producer(
+            generation,
+            question,
+            store=self._store,
+            log=self._log,
+            bounds=self._bounds,
+            observer=self._observer,
+            stateless=stateless,
+            inherited=inherited,
+        )
+
+    async def _contents(self, turns: Sequence[Turn], candidates: Candidates) -> Contents:
+        """What may be needed of the attachments, whoever of the candidates answers."""
+        terms = [model.terms for model in candidates.models]
+        most_tokens = max(each.context_tokens for each in terms)
+        return await contents_of(
+            self._files,
+            turns,
+            most_characters=most_tokens * BYTES_PER_TOKEN,
+            images=any("images" in each.takes for each in terms),
+        )
+
+
+def _prompt(asked: Asked, contents: Contents, stateless: bool, terms: Terms) -> Prompt:  # noqa: FBT001 - bound by name's order
+    own = instructions(terms.system_prompt, asked.settings)
+    if stateless:
+        return whole(asked.turns, system_prompt=own)
+    return fit(
+        asked.turns,
+        system_prompt=own,
+        max_tokens=terms.context_tokens,
+        contents=contents,
+        images="images" in terms.takes,
+        beyond=asked.beyond,
+    )
