@@ -91,7 +91,7 @@ def test_who_is_let_go_while_the_database_is_away_has_not_left(
 ) -> None:
     chat = stand.server.server.parts.chat
     away = Away(chat._store)
-    monkeypatch.setattr(chat, "_store", away)
+    monkeypatch.setattr(chat._making, "_store", away)
     content = {"message": stand.prompt(Answer(["whole"]))} | ABORTING
     response = stand.client.post(GENERATE, json=content)
     assert b"[DONE]" not in response.content

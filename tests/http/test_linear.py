@@ -85,7 +85,7 @@ class Cost:
 @contextmanager
 def written(stand: Standing, cost: Cost) -> Generator[None]:
     """Counts what goes into the database."""
-    store = stand.server.server.parts.chat._store
+    store = stand.server.server.parts.chat._making._store
     assert isinstance(store, ChatStore)
     engine = store._database.engine.sync_engine
     log = stand.server.settings.data_dir / "runnel.db-wal"
