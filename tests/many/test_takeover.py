@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +14,11 @@ from provider import Answer, Provider
 pytestmark = pytest.mark.timeout(180)
 PIECES = tuple(f"word{number} " for number in range(40))
 TEXT = "".join(PIECES)
-LEASE = {"LEASE_SECONDS": "0.5", "HEARTBEAT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": "0.2"}
+LEASE: dict[str, Any] = {
+    "LEASE_SECONDS": "0.5",
+    "HEARTBEAT_SECONDS": "1",
+    "SHUTDOWN_GRACE_SECONDS": "0.2",
+}
 
 
 @pytest.fixture
