@@ -11,8 +11,11 @@ from structlog.testing import capture_logs
 
 from runnel.accounts.administration import Administration
 from runnel.accounts.entities import Identity
+from runnel.accounts.logins import Logins
+from runnel.accounts.passwords import Passwords
 from runnel.accounts.ports import AccountStore, Revocations
 from runnel.accounts.service import Accounts
+from runnel.accounts.tokens import Tokens
 from runnel.accounts.watch import MISSING_PER_LOOK, OVERLAP, Watch
 from runnel.errors import Code, RunnelError
 
@@ -327,3 +330,75 @@ async def test_a_report_that_fails_is_made_again(
     await watch.look()
     await watch.look()
     assert tried == [eve.user_id] * 2
+
+
+async def test_a_watch_that_is_woken_looks_at_once_and_again_if_it_is_while_it_looks(
+    store: AccountStore, accounts: Accounts, ada: Identity, eve: Identity, clock: StandingClock
+) -> None:
+    watch = Watch(store, check_seconds=1000, clock=clock, on_user_disabled=Reports().add)
+    first, second = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(watch.run())
+    with watch.holding(ada, first.set), watch.holding(eve, second.set):
+        await asyncio.sleep(0.1)
+        await accounts.logout(ada)
+        watch.wake()
+        await asyncio.wait_for(first.wait(), 5)
+        await accounts.logout(eve)
+        watch.wake()
+        watch.wake()
+        await asyncio.wait_for(second.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_whatever_is_revoked_is_announced_and_nothing_else(
+    store: AccountStore, passwords: Passwords, tokens: Tokens, clock: StandingClock
+) -> None:
+    announced = list[int]()
+
+    def announce() -> None:
+        announced.append(len(announced))
+
+    logins = Logins(
+        store, tokens, access_minutes=60, refresh_days=30, clock=clock, announce=announce
+    )
+    accounts = Accounts(
+        store,
+        passwords,
+        logins,
+        registration_open=True,
+        anonymous=False,
+        clock=clock,
+        announce=announce,
+    )
+    await accounts.register("ada", PASSWORD)
+    pair = await accounts.login("ada", PASSWORD)
+    await accounts.refresh(pair.refresh_token)
+    ada = await accounts.authenticate(pair.access_token)
+    key, _ = await accounts.create_key(ada, "key")
+    assert len(announced) == 0
+    await accounts.delete_key(ada, key.id)
+    assert len(announced) == 1
+    with pytest.raises(RunnelError):
+        await accounts.delete_key(ada, key.id)
+    assert len(announced) == 1
+    await accounts.change_password(ada, PASSWORD, "another horse battery")
+    assert len(announced) == 2
+    pair = await accounts.login("ada", "another horse battery")
+    again = await accounts.refresh(pair.refresh_token)
+    clock.advance(11)
+    with pytest.raises(RunnelError):
+        await accounts.refresh(pair.refresh_token)  # stolen
+    assert len(announced) == 3
+    del again
+    ada = await signed_in_with(accounts, "another horse battery")
+    await accounts.logout(ada)
+    assert len(announced) == 4
+    await accounts.register("bea", PASSWORD)
+    bea = await signed_in(accounts, "bea")
+    await accounts.delete(bea.user_id)
+    assert len(announced) == 5
+
+
+async def signed_in_with(accounts: Accounts, password: str) -> Identity:
+    return await accounts.authenticate((await accounts.login("ada", password)).access_token)

@@ -8,7 +8,14 @@ from typing import Final, NamedTuple
 import structlog
 
 from runnel.accounts.entities import Identity, TokenPair
-from runnel.accounts.ports import Account, Exchange, Exchanged, LoginStore
+from runnel.accounts.ports import (
+    Account,
+    Announce,
+    Exchange,
+    Exchanged,
+    LoginStore,
+    tell_nobody,
+)
 from runnel.accounts.tokens import Claims, Tokens, TokenType, refused
 from runnel.errors import Code, RunnelError
 
@@ -41,12 +48,14 @@ class Logins:
         access_minutes: int,
         refresh_days: int,
         clock: Callable[[], datetime],
+        announce: Announce = tell_nobody,
     ) -> None:
         self._store = store
         self._tokens = tokens
         self._access_life = timedelta(minutes=access_minutes)
         self._login_life = timedelta(days=refresh_days)
         self._clock = clock
+        self._announce = announce
 
     async def open(self, account: Account) -> TokenPair | None:
         """A new login; None if the account was disabled or its password changed meanwhile."""
@@ -98,6 +107,7 @@ class Logins:
             )
         if outcome is Exchanged.REVOKED:
             _log.warning("refresh_token_reused", user_id=claims.user_id, login_id=claims.login_id)
+            self._announce()
         raise refused()
 
     async def identify(self, access_token: str) -> Identity:

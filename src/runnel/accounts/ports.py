@@ -4,7 +4,7 @@ Every call is one short transaction and raises RunnelError `store_unavailable` i
 is away. Moments are aware datetimes and come from the caller: a store reads no clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -146,6 +146,14 @@ class KeyStore(Protocol):
     async def user_of_key(self, key_hash: str) -> tuple[str, User] | None:
         """The key's id and whose it is; None if it is revoked or gone, or the user disabled."""
         ...
+
+
+#: Tells all who watch that something was revoked. It must neither block nor raise.
+Announce = Callable[[], None]
+
+
+def tell_nobody() -> None:
+    """For whoever has nobody to tell: those who watch look by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

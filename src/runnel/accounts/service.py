@@ -11,7 +11,7 @@ from runnel.accounts import keys, names
 from runnel.accounts.entities import ApiKey, Identity, TokenPair, User
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import UNUSABLE, Passwords, weakness
-from runnel.accounts.ports import Account, AccountStore
+from runnel.accounts.ports import Account, AccountStore, Announce, tell_nobody
 from runnel.accounts.tokens import refused
 from runnel.errors import Code, RunnelError
 
@@ -23,7 +23,10 @@ _log = structlog.get_logger()
 
 
 class Accounts:
-    """The use cases. Raises RunnelError, `store_unavailable` besides what each method names."""
+    """The use cases. Raises RunnelError, `store_unavailable` besides what each method names.
+
+    `announce` is called when something was revoked.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Accounts:
         registration_open: bool,
         anonymous: bool,
         clock: Callable[[], datetime],
+        announce: Announce = tell_nobody,
     ) -> None:
         self._store = store
         self._passwords = passwords
@@ -41,6 +45,7 @@ class Accounts:
         self._registration_open = registration_open
         self._anonymous = anonymous
         self._clock = clock
+        self._announce = announce
 
     async def authenticate(self, credential: str | None) -> Identity:
         """Whose an access token or an API key is; without one the guest, if there may be one.
@@ -105,6 +110,7 @@ class Accounts:
             raise RunnelError(
                 Code.CONFLICT, "An API key is revoked with DELETE /api/keys/{id}, not by logout."
             )
+        self._announce()
 
     async def me(self, identity: Identity) -> User:
         """Raises `unauthorized` if the account is gone."""
@@ -126,6 +132,7 @@ class Accounts:
         new_hash = await self._passwords.hash(new)
         if not await self._store.change_password(account, new_hash, self._clock()):
             raise RunnelError(Code.CONFLICT, "The password was changed meanwhile. Log in again.")
+        self._announce()
 
     async def refuse_undeletable(self, user_id: str) -> None:
         """To be asked before what runs in an account is aborted for its deletion.
@@ -145,6 +152,7 @@ class Accounts:
         """
         await self.refuse_undeletable(user_id)
         await self._store.delete_user(user_id)
+        self._announce()
 
     async def create_key(self, identity: Identity, name: str) -> tuple[ApiKey, str]:
         """A new API key, whose name may be empty, and its text, which nobody can see again.
@@ -175,6 +183,7 @@ class Accounts:
             identity.user_id, key_id, self._clock()
         ):
             raise RunnelError(Code.NOT_FOUND, "There is no such API key.")
+        self._announce()
 
     async def _guest(self) -> Identity:
         if not self._anonymous:

@@ -6,7 +6,7 @@ The work of a look grows with what was revoked, not with what is open.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
@@ -21,6 +21,8 @@ from runnel.errors import RunnelError
 OVERLAP: Final = timedelta(seconds=30)
 #: Deleted users leave no trace; this many of those who hold something are looked up each time.
 MISSING_PER_LOOK: Final = 500
+#: Between two looks at least, however often it is woken.
+_BREATH_SECONDS: Final = 0.05
 
 _log = structlog.get_logger()
 
@@ -38,6 +40,8 @@ class _Holding:
 
 class Watch:
     """Knows what is held open on this instance, and looks every `check_seconds` who may not.
+
+    Whoever hears that something was revoked wakes it, and it looks at once.
 
     `on_user_disabled` is awaited once for each user that gets disabled, whether it holds
     something here or not. An expired login ends nothing.
@@ -60,6 +64,7 @@ class Watch:
         self._looked = clock()
         self._reported: dict[str, datetime] = {}
         self._to_look_up: list[str] = []
+        self._woken = asyncio.Event()
 
     @contextmanager
     def holding(self, identity: Identity, close: Callable[[], None]) -> Generator[None]:
@@ -78,13 +83,22 @@ class Watch:
     async def run(self) -> NoReturn:
         """Looks until it is cancelled. A look that fails is logged; the next makes up for it."""
         while True:
-            await asyncio.sleep(self._check_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._check_seconds):
+                    await self._woken.wait()
+            # Before the look: what is revoked while it looks wakes it again.
+            self._woken.clear()
             try:
                 await self.look()
             except RunnelError as error:
                 _log.warning("revocations_not_read", code=error.code)
             except Exception:  # noqa: BLE001 - the outermost frame: a dead watch would end nothing
                 _log.exception("revocations_not_ended")
+            await asyncio.sleep(min(_BREATH_SECONDS, self._check_seconds))
+
+    def wake(self) -> None:
+        """Something was revoked: it looks at once. Returns at once, and never raises."""
+        self._woken.set()
 
     async def look(self) -> None:
         """One look. Raises RunnelError `store_unavailable`, then the next sees it all."""

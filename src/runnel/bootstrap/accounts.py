@@ -9,9 +9,10 @@ import structlog
 from runnel.accounts.administration import Administration
 from runnel.accounts.logins import Logins
 from runnel.accounts.passwords import Passwords, weakness
+from runnel.accounts.ports import Announce, tell_nobody
 from runnel.accounts.secret import kept_secret
 from runnel.accounts.service import Accounts
-from runnel.accounts.tickets import Tickets
+from runnel.accounts.tickets import Spent, Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.bootstrap.database import open_database
 from runnel.configs import (
@@ -37,7 +38,14 @@ class AccountParts:
 
 
 @asynccontextmanager
-async def open_accounts(settings: Settings, database: Database) -> AsyncGenerator[AccountParts]:
+async def open_accounts(
+    settings: Settings,
+    database: Database,
+    *,
+    spent: Spent | None = None,
+    announce: Announce = tell_nobody,
+) -> AsyncGenerator[AccountParts]:
+    """`spent` and `announce` are of a server; without them it stands alone."""
     store = SqlAccountStore(database)
     passwords = Passwords()
     tokens = Tokens(_jwt_secret(settings), clock=now)
@@ -47,6 +55,7 @@ async def open_accounts(settings: Settings, database: Database) -> AsyncGenerato
         access_minutes=settings.access_token_minutes,
         refresh_days=settings.refresh_token_days,
         clock=now,
+        announce=announce,
     )
     accounts = Accounts(
         store,
@@ -55,8 +64,11 @@ async def open_accounts(settings: Settings, database: Database) -> AsyncGenerato
         registration_open=settings.registration == "open",
         anonymous=settings.anonymous_access,
         clock=now,
+        announce=announce,
     )
-    tickets = Tickets(accounts, tokens, MemorySpent(), seconds=settings.ticket_seconds, clock=now)
+    tickets = Tickets(
+        accounts, tokens, spent or MemorySpent(), seconds=settings.ticket_seconds, clock=now
+    )
     administration = Administration(store, passwords, logins, clock=now)
     try:
         yield AccountParts(store, accounts, tickets, administration)

@@ -4,6 +4,7 @@ import gc
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -21,6 +22,7 @@ from runnel.bootstrap.streams import open_streams
 from runnel.chat.attachments.service import Attachments
 from runnel.chat.channels import Channels
 from runnel.chat.entities import Generation
+from runnel.chat.orders import Order, Revoked
 from runnel.chat.ports import StreamLog
 from runnel.chat.sessions.cleaning import CleanUp
 from runnel.chat.sessions.exporting import Exporting
@@ -35,8 +37,7 @@ from runnel.configs import (
     socket_bounds,
     telemetry_config,
 )
-from runnel.control.memory import MemoryConnections
-from runnel.edge.limits import Limiter, WindowMemory, Windows
+from runnel.edge.limits import Limiter, Windows
 from runnel.edge.parts import Parts
 from runnel.edge.sockets import Sockets
 from runnel.settings import Settings
@@ -98,7 +99,14 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         telemetry = await stack.enter_async_context(open_telemetry(telemetry_config(settings)))
         owner = new_id()
         control = await stack.enter_async_context(open_control(settings, owner))
-        who = await stack.enter_async_context(open_accounts(settings, database))
+        who = await stack.enter_async_context(
+            open_accounts(
+                settings,
+                database,
+                spent=control.spent,
+                announce=lambda: control.orders.publish(Revoked()),
+            )
+        )
         store = ChatStore(
             database,
             history_max_messages=settings.history_max_messages,
@@ -180,6 +188,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 user_id, by="server", seconds=_DISABLED_ABORT_SECONDS
             ),
         )
+        stack.enter_context(control.orders.hearing(partial(_wake, watch)))
         parts = Parts(
             settings=settings,
             chat=chat,
@@ -190,13 +199,13 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             watch=watch,
             catalog=catalog,
             limiter=Limiter(
-                Windows(WindowMemory()),
+                Windows(control.windows),
                 messages_per_minute=settings.rate_limit_messages_per_minute,
             ),
             attachments=attachments,
             exporting=Exporting(SqlExports(database), files),
             channels=channels,
-            connections=MemoryConnections(),
+            connections=control.connections,
             sockets=sockets,
             metrics=telemetry.metrics,
             traffic=telemetry.traffic,
@@ -249,6 +258,11 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _wake(watch: Watch, order: Order) -> None:
+    if isinstance(order, Revoked):
+        watch.wake()
 
 
 async def _is_ours(database: Database, lock: ServerLock) -> None:

@@ -80,6 +80,15 @@ class MemoryConnections:
             if not self._of_user[connected.user_id]:
                 del self._of_user[connected.user_id]
 
+    def get(self, connection_id: str) -> Connected | None:
+        """One that is registered."""
+        return self._connected.get(connection_id)
+
+    @property
+    def all(self) -> Sequence[Connected]:
+        """All that are registered."""
+        return tuple(self._connected.values())
+
     async def page(self, after: str | None, limit: int) -> Sequence[Connected]:
         ids = sorted(id_ for id_ in self._connected if after is None or id_ > after)
         return [self._connected[id_] for id_ in ids[:limit]]

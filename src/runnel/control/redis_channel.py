@@ -50,7 +50,8 @@ class RedisChannel:
     async def flush(self, seconds: float) -> None:
         """Until all is said, but not for longer than that."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._all_said.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._all_said.wait()
 
     async def talk(self) -> NoReturn:
         """Says what was given to be said, until it is cancelled."""
@@ -97,9 +98,11 @@ class RedisChannel:
                 await subscription.subscribe(self._name)
             heard_at = loop.time()
             while loop.time() - heard_at < self._timeout_seconds:
-                message: dict[str, Any] | None = await subscription.get_message(
-                    timeout=ping_seconds
-                )
+                # A read that fails connects again, which may hang.
+                async with asyncio.timeout(self._timeout_seconds):
+                    message: dict[str, Any] | None = await subscription.get_message(
+                        timeout=ping_seconds
+                    )
                 if message is None:
                     await subscription.ping()
                     continue

@@ -1,4 +1,8 @@
-"""The client of Redis as the control uses it: it fails soon, and tries nothing again by itself."""
+"""The client of Redis as the control uses it: it tries nothing again by itself.
+
+Whoever calls bounds the call by `asyncio.timeout`. The client's own bound of a call stands on
+`asyncio.wait_for`, which before Python 3.12 may swallow that its task was cancelled.
+"""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -25,7 +29,7 @@ async def open_redis(
         url,
         max_connections=most_connections,
         timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
+        socket_timeout=None,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         protocol=2,

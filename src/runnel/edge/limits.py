@@ -24,6 +24,8 @@ from runnel.edge.answer_headers import add_headers
 from runnel.errors import Code, RunnelError
 
 _SWEEP_EVERY_HITS: Final = 4096
+#: Beyond so many the window that was hit longest ago goes.
+_MOST_WINDOWS: Final = 100_000
 #: The scope in which questions of all doors are counted.
 MESSAGES: Final = "messages"
 
@@ -59,11 +61,16 @@ class WindowMemory(MemoryStorage):
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         self._sweep()
         now = time.time()
-        entries = self.events.get(key, [])
+        # Whoever hits is behind the others then, so that the first is the one to go.
+        entries = self.events.pop(key, [])
+        if entries:
+            self.events[key] = entries
         if amount > limit:
             return False
         if len(entries) > limit - amount and entries[limit - amount].atime >= now - expiry:
             return False
+        if not entries and len(self.events) >= _MOST_WINDOWS:
+            del self.events[next(iter(self.events))]
         self.events[key] = [Entry(expiry)] * amount + entries[: limit - amount]
         return True
 

@@ -203,7 +203,7 @@ def _close_of(error: RunnelError) -> tuple[CloseCode, str]:
             return CloseCode.UNKNOWN, error.message
         case Code.RATE_LIMITED:
             return CloseCode.TOO_MANY, error.message
-        case Code.STORE_UNAVAILABLE:
+        case Code.STORE_UNAVAILABLE | Code.STREAM_UNAVAILABLE:
             return CloseCode.TRY_LATER, error.message
         case _:
             return CloseCode.UNAUTHORIZED, error.message

@@ -1,0 +1,64 @@
+"""Whether Redis answers: who counts in it asks here, and counts by itself while it does not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, NoReturn, TypeVar
+
+import structlog
+
+from runnel.control.redis_client import FAULTS, RedisClient
+from runnel.errors import Code, RunnelError
+
+_log = structlog.stdlib.get_logger()
+_T = TypeVar("_T")
+_LOOK_SECONDS: Final = 1.0
+
+
+class AwayError(Exception):
+    """Redis does not answer."""
+
+
+class Reach:
+    """Nobody waits for a Redis that is known to be away: one task looks whether it is back."""
+
+    def __init__(self, client: RedisClient, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout_seconds = timeout_seconds
+        self._away = asyncio.Event()
+
+    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """What the call answers. Raises AwayError: at once, or when its time is over."""
+        if self._away.is_set():
+            raise AwayError
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await call()
+        except FAULTS as error:
+            if not self._away.is_set():
+                self._away.set()
+                _log.warning("redis.away", why=str(error) or type(error).__name__)
+            raise AwayError from None
+
+    def check(self) -> None:
+        """Raises RunnelError `stream_unavailable` while it is known to be away."""
+        if self._away.is_set():
+            raise away()
+
+    async def watch(self) -> NoReturn:
+        """Looks again while it is away, until cancelled."""
+        while True:
+            await self._away.wait()
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._client.ping()
+            except FAULTS:
+                continue
+            self._away.clear()
+            _log.info("redis.back")
+
+
+def away() -> RunnelError:
+    return RunnelError(
+        Code.STREAM_UNAVAILABLE, "Redis is not available. Try again shortly.", retry_after=1
+    )
