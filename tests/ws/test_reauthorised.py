@@ -27,6 +27,12 @@ _numbers = count(1)
 
 
 @pytest.fixture(autouse=True)
+def nobody_tells_of_it(stand: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message that something was revoked is lost, as it may be: a look is what ends it."""
+    monkeypatch.setattr(stand.server.server.parts.watch, "wake", lambda: None)
+
+
+@pytest.fixture(autouse=True)
 async def nothing_is_left(stand: Standing) -> AsyncIterator[None]:
     yield
     stand.provider.release()
