@@ -14,7 +14,7 @@ from runnel.chat.ports import Recovered
 from runnel.events import Event, Position
 from runnel.streamlog.batches import batch_of
 from runnel.streamlog.redis_codec import encoded
-from runnel.streamlog.redis_commits import Commits, Refused, Result, Step
+from runnel.streamlog.redis_commits import Commits, Result, Step
 from runnel.streamlog.redis_following import Following
 from runnel.streamlog.redis_keys import Keys
 from runnel.streamlog.redis_link import AWAY, Link, Script, pauses
@@ -137,13 +137,9 @@ class RedisLog:
         return done
 
     async def recover(self, generation_id: str, fence: int) -> Recovered | None:
-        found = await self._looking.recover(
+        return await self._looking.recover(
             generation_id, fence, running_seconds=self._running_seconds
         )
-        mirror = self._mirrors.get(generation_id)
-        if mirror is not None and mirror.fence is not None:
-            mirror.fence = max(fence, mirror.fence)
-        return found
 
     def check(self) -> None:
         self._presence.check()
@@ -157,17 +153,23 @@ class RedisLog:
         return await self._looking.epoch(generation_id)
 
     def hide(self, generation_id: str) -> None:
+        """Whether its log is still written here shows with the next step: until then it is asked
+        for like one of another instance.
+        """
         mirror = self._mirrors.get(generation_id)
-        for reader in tuple(mirror.readers if mirror is not None else ()):
+        if mirror is None:
+            return
+        mirror.written = False
+        for reader in tuple(mirror.readers):
             reader.close()
+        self._let_go(generation_id, mirror)
 
     def drop(self, generation_id: str) -> None:
-        """Who has written the log drops it only if no newer owner has taken it meanwhile."""
+        """A successor that writes it still begins it anew."""
         self.hide(generation_id)
-        mirror = self._mirrors.pop(generation_id, None)
         done: Result = asyncio.get_running_loop().create_future()
         self._drops[generation_id] = done
-        self._commits.add(Step("drop", generation_id, mirror and mirror.fence, done))
+        self._commits.add(Step("drop", generation_id, 0, done))
 
     def tidy(self) -> None:
         """Redis is tidied all the time; it is done now."""
@@ -229,9 +231,14 @@ class RedisLog:
         if step.batch is None:
             self._dropped(step)
             return
+        if step.done.cancelled():
+            # Who wrote it may be its owner no more; somebody else may write it by now.
+            mirror = self._mirrors.get(generation_id)
+            if mirror is not None and mirror.known:
+                mirror.add(step.batch)
+            return
         mirror = self.mirror_of(generation_id)
         mirror.written, mirror.followed = True, False
-        mirror.fence = max(step.fence or 0, mirror.fence or 0)
         mirror.add(step.batch)
         self._let_go(generation_id, mirror)
 
@@ -245,12 +252,11 @@ class RedisLog:
             mirror.forget()
             self._let_go(generation_id, mirror)
 
-    def _refused(self, step: Step, _refused: Refused) -> None:
+    def _refused(self, step: Step) -> None:
         """Somebody else writes it, or Redis has lost it: what comes is not from here."""
         mirror = self._mirrors.get(step.generation_id)
         if mirror is not None and mirror.written:
             mirror.written = False
-            mirror.fence = max(step.fence or 0, mirror.fence or 0)
             if mirror.readers:
                 self.follow(mirror)
             else:

@@ -26,7 +26,6 @@ _REFUSALS: Final = {1: LogMissing, 2: PositionConflict, 3: StaleFence}
 _SCRIPT: Final = Script("commit")
 
 Result = asyncio.Future[Position]
-Refused = LogMissing | PositionConflict | StaleFence
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +37,7 @@ class Step:
 
     kind: Literal["begin", "append", "drop"]
     generation_id: str
-    fence: int | None
+    fence: int
     done: Result
     batch: Batch | None = None
     after: int = -1
@@ -52,9 +51,8 @@ class Step:
     def arguments(self) -> tuple[Argument, ...]:
         last, batch = self.last, self.batch
         ends = batch is not None and batch.events[-1].terminal
-        fence = "" if self.fence is None else self.fence
         return (
-            *(self.kind, self.generation_id, fence, self.nonce),
+            *(self.kind, self.generation_id, self.fence, self.nonce),
             *(last.epoch, self.after, last.offset, int(ends), self.entry),
         )
 
@@ -74,7 +72,7 @@ class Commits:
         running_seconds: float,
         retention_seconds: float,
         confirmed: Callable[[Step], None],
-        refused: Callable[[Step, Refused], None],
+        refused: Callable[[Step], None],
         weighed: Callable[[int], None],
     ) -> None:
         self._link = link
@@ -164,6 +162,6 @@ class Commits:
                 step.done.set_result(step.last)
             return
         refused = _REFUSALS[status](f"{step.generation_id} behind {step.after}")
-        self._refused(step, refused)
+        self._refused(step)
         if not step.done.done():
             step.done.set_exception(refused)

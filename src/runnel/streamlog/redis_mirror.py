@@ -35,7 +35,6 @@ class Mirror:
         "_tail_bytes",
         "changes",
         "closed",
-        "fence",
         "followed",
         "known",
         "last",
@@ -48,7 +47,6 @@ class Mirror:
         self.readers: set[Reader] = set()
         self.written = False
         self.followed = False
-        self.fence: int | None = None  # the newest with which it was written here
         self.changes = 0  # so often something was learnt
         self._clear(NOWHERE, 0, closed=False, known=False)
 

@@ -71,11 +71,8 @@ local function append(log, meta, known, id, fence, nonce, epoch, after, last, en
   return DONE
 end
 
--- Without a fence whoever drops it has the right to; a fence must not be older than the log's.
-local function drop(log, meta, known, id, fence)
-  if fence == '' or not known[3] or tonumber(fence) >= tonumber(known[3]) then
-    forget(log, meta, id)
-  end
+local function drop(log, meta, _, id)
+  forget(log, meta, id)
   return DONE
 end
 
