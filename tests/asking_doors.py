@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import httpx
 from httpx_sse import ServerSentEvent
 
 from doors import TLS
 from reading import cleaned, parsed
-from serving import LiveServer, Signed
+from serving import Signed
 from socket_doors import SOCKETS, event_of, path_at, question_at
 from sockets import Socket, opened
 from standing import Json
@@ -21,6 +22,15 @@ ASKED_OVER_HTTP: Final[Mapping[str, tuple[str, Json]]] = {
     "events": ("/chat", {"stream": True, "format": "events"}),
 }
 ASKED_AT: Final = (*ASKED_OVER_HTTP, *SOCKETS)
+
+
+class Asking(Protocol):
+    """A server, wherever it runs."""
+
+    @property
+    def url(self) -> str: ...
+
+    def client(self, signed: Signed | None = None, **options: Any) -> httpx.AsyncClient: ...
 
 
 @dataclass(slots=True)
@@ -84,7 +94,7 @@ def _assert_whole(end: Json, text: str) -> None:
 
 
 async def asked_at(
-    server: LiveServer, user: Signed, door: str, question: str, *, session: str, **members: str
+    server: Asking, user: Signed, door: str, question: str, *, session: str, **members: str
 ) -> Heard:
     """What came of it when nothing more comes. `members`: `key`, `model`."""
     if door in SOCKETS:

@@ -157,15 +157,16 @@ class Reader:
         self.done = self.end is not None
 
     def _concerned(self, frame: Json) -> bool:
-        """A user's channel tells of all answers."""
+        """A user's channel tells of all answers; it calls a session by its name, if it has one."""
         task = frame.get("task_id") or frame.get("generation_id") or self._asked.generation_id
+        own = {self._asked.session_id, self._asked.question.get("session_id")}
         chat = self._asked.session_id
         match frame:
             case {"message": {"chat_id": str(named)}}:
                 chat = named
             case _:
                 pass
-        return (task, chat) == (self._asked.generation_id, self._asked.session_id)
+        return task == self._asked.generation_id and chat in own
 
     async def _answered(self, response: httpx.Response) -> bool:
         self.status = response.status_code

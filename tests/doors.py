@@ -71,7 +71,8 @@ class Asked:
     def frame(self, door: str, after: str | None = None) -> Json:
         """What a client sends at a socket: it resumes, or where nobody can, asks again."""
         if door != "ws session":
-            return question_at(door, self.question["prompt"], key=self.key)
+            session = self.question.get("session_id", "")
+            return question_at(door, self.question["prompt"], session=session, key=self.key)
         behind = {} if after is None else {"after": after}
         return {"type": "resume", "generation_id": self.generation_id} | behind
 
