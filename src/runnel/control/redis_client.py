@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 
 #: redis says too little of its types.
 RedisClient: TypeAlias = Any
-#: What a call raises whose Redis is away, or does not do what it is told.
-FAULTS: Final = (RedisError, OSError, TimeoutError)
+#: What a call raises whose Redis is away, or does not do what it is told. RuntimeError is what
+#: uvloop says of a connection that was reset while nobody read from it.
+FAULTS: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 @asynccontextmanager

@@ -106,11 +106,12 @@ class Commits:
     async def run(self) -> None:
         """Until it is cancelled. What is ready in one turn of the loop goes together."""
         while True:
-            if not self._waiting:
+            if not (self._waiting or self._group):
                 self.idle.set()
                 self._news = asyncio.get_running_loop().create_future()
                 await self._news
-            self._group = self._next_group()
+            # What a run that failed has left goes first: its steps' writers wait.
+            self._group = self._group or self._next_group()
             answer = await self._answer(self._group)
             for step, status in zip(self._group, answer[1:], strict=True):
                 self._tell(step, status)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from redis.asyncio.connection import Connection, parse_url
+from redis.exceptions import ConnectionError as BrokenError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 #: Redis is away, or cannot do it now. Whatever was asked is asked again.
@@ -53,6 +54,10 @@ class Link:
                 return await connection.read_response()
         except ResponseError:
             raise
+        except RuntimeError as error:
+            # What uvloop says of a connection that was reset while nobody read from it.
+            await connection.disconnect(nowait=True)
+            raise BrokenError(str(error)) from error
         except BaseException:
             # An answer may come still, and would be taken for that of the next call.
             await connection.disconnect(nowait=True)
