@@ -35,12 +35,13 @@ test-postgres: .venv/installed-dev $(NPM_INSTALLED) ## The same with every serve
 	RUNNEL_TEST_DATABASE=postgres $(BIN)/pytest --numprocesses 2
 
 .PHONY: test-long
-test-long: .venv/installed-dev ## Cut streams and race abort against the end, many thousand times
+test-long: .venv/installed-dev ## Cut streams, race abort against the end, break what instances stand on: thousands of times
 	RUNNEL_CUTS=10000 RUNNEL_RACES=1000 $(BIN)/pytest \
 		tests/http/test_cuts.py tests/http/test_races.py -s --timeout 3600
 	RUNNEL_FRAMES=10000 RUNNEL_SOCKETS=1000 RUNNEL_VISITS=1000 $(BIN)/pytest \
 		tests/ws/test_random_frames.py tests/ws/test_many_sockets.py tests/ws/test_socket_leaks.py \
 		-s --timeout 3600
+	RUNNEL_CHAOS=50 $(BIN)/pytest tests/many/test_chaos.py
 
 .PHONY: check
 check: .venv/installed-dev ## Lint, types, and the direction of imports

@@ -193,7 +193,7 @@ def assert_agree(readers: Iterable[Assembled], kept: Json) -> None:
         assert reader.text == text, f"{reader.text!r}\nwas read, kept is\n{text!r}"
         told_end = TERMINAL[reader.terminal.type], reader.place
         assert told_end == (kept["status"], end), f"{told_end} was told, kept is {kept}"
-        _assert_end(reader.terminal.members, kept)
+        assert_end(reader.terminal.members, kept)
         for event in reader.seen:
             if event.type == "token":
                 assert event.text
@@ -212,7 +212,7 @@ def assert_agree(readers: Iterable[Assembled], kept: Json) -> None:
                 assert reset.text == "".join(token.text for token in known if token), reset
 
 
-def _assert_end(members: Json, kept: Json) -> None:
+def assert_end(members: Json, kept: Json) -> None:
     """What the terminal event said, where its dialect says anything."""
     for name, value in members.items():
         if name in {"finish_reason", "usage", "latency_ms", "first_token_ms"}:
