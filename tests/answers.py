@@ -8,6 +8,7 @@ from typing import Self
 from runnel.accounts.passwords import random_password
 from runnel.chat.aborting import Aborting
 from runnel.chat.attempt import Bounds
+from runnel.chat.attendance import Attendance
 from runnel.chat.audiences import Audiences
 from runnel.chat.checking import AskRules
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
@@ -20,7 +21,7 @@ from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
 from runnel.chat.terms import Terms
-from runnel.control.memory import MemoryBus
+from runnel.control.memory import MemoryBus, MemoryPresence
 from runnel.events import Event, Terminal, Usage
 from runnel.files.folder import Folder
 from runnel.store.accounts import SqlAccountStore
@@ -159,7 +160,12 @@ class Chat:
         self.followers = Followers(self.store, audiences, self.observed, silence_seconds=3600)
         self.bus = MemoryBus()
         self.running = Running(
-            self.store, self.log, audiences, self.bus.orders, checkpoint_seconds=3600
+            self.store,
+            self.log,
+            audiences,
+            Attendance(audiences, MemoryPresence(), grace_seconds=5),
+            self.bus.orders,
+            checkpoint_seconds=3600,
         )
         self.user_id = ""
 

@@ -35,7 +35,7 @@ class Clock:
 
         async def look() -> None:
             self._now += seconds
-            self._stand.server.server.parts.chat._running._stop_deserted()
+            await self._stand.server.server.parts.chat._running._stop_deserted()
 
         self._stand.server.call(look())
 

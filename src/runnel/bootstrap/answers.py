@@ -7,6 +7,7 @@ from typing import Any
 from runnel.bootstrap.control import Control
 from runnel.chat.aborting import Aborting
 from runnel.chat.attachments.ports import AttachmentFiles
+from runnel.chat.attendance import Attendance
 from runnel.chat.audiences import Audiences
 from runnel.chat.closing import Closing
 from runnel.chat.following import Followers
@@ -51,10 +52,14 @@ def build_answers(
     bounds = bounds_of(settings)
     audiences = Audiences(grace_seconds=settings.disconnect_grace_seconds)
     followers = Followers(store, audiences, observer, silence_seconds=settings.heartbeat_seconds)
+    attendance = Attendance(
+        audiences, control.presence, grace_seconds=settings.disconnect_grace_seconds
+    )
     running = Running(
         store,
         log,
         audiences,
+        attendance,
         control.orders,
         checkpoint_seconds=settings.checkpoint_seconds,
         shared=shared,
@@ -76,7 +81,11 @@ def build_answers(
         rules=rules_of(settings),
         observer=observer,
     )
-    works: list[Coroutine[Any, Any, None]] = [running.watch(), followers.watch()]
+    works: list[Coroutine[Any, Any, None]] = [
+        running.watch(),
+        followers.watch(),
+        attendance.watch(),
+    ]
     if shared:
         leases = SqlLeases(database, history_max_messages=settings.history_max_messages)
         takeover = Takeover(

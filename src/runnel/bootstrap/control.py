@@ -10,13 +10,15 @@ from limits.aio.storage.base import Storage
 from runnel.accounts.connections import Connections
 from runnel.accounts.tickets import Spent
 from runnel.bootstrap.background import running
+from runnel.chat.attendance import Presence
 from runnel.chat.notices import Bus
 from runnel.chat.orders import Orders
-from runnel.control.memory import MemoryBus, MemoryConnections, MemorySpent
+from runnel.control.memory import MemoryBus, MemoryConnections, MemoryPresence, MemorySpent
 from runnel.control.redis_bus import RedisBus
 from runnel.control.redis_client import open_redis
 from runnel.control.redis_connections import RedisConnections
 from runnel.control.redis_reach import Reach
+from runnel.control.redis_readers import RedisPresence
 from runnel.control.redis_spent import RedisSpent
 from runnel.control.redis_windows import RedisWindows
 from runnel.edge.limits import WindowMemory
@@ -39,6 +41,7 @@ class Control:
     connections: Connections
     spent: Spent
     windows: Storage
+    presence: Presence
 
 
 @asynccontextmanager
@@ -49,7 +52,9 @@ async def open_control(settings: Settings, instance: str) -> AsyncGenerator[Cont
             yield control
     else:
         bus = MemoryBus()
-        yield Control(bus, bus.orders, MemoryConnections(), MemorySpent(), WindowMemory())
+        yield Control(
+            bus, bus.orders, MemoryConnections(), MemorySpent(), WindowMemory(), MemoryPresence()
+        )
 
 
 @asynccontextmanager
@@ -77,5 +82,6 @@ async def _over_redis(settings: Settings, instance: str) -> AsyncGenerator[Contr
         await stack.enter_async_context(
             running(bus.talk(), bus.listen(), reach.watch(), connections.watch(), spent.watch())
         )
-        yield Control(bus, bus.orders, connections, spent, windows)
+        presence = RedisPresence(counting, reach, prefix, instance)
+        yield Control(bus, bus.orders, connections, spent, windows, presence)
         await bus.flush(_FLUSH_SECONDS)

@@ -1,19 +1,23 @@
 """Who follows the answers that are to be aborted once nobody does."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 #: A client that polls is there between its polls, for so many seconds.
 POLL_LINGER_SECONDS: Final = 35.0
+#: Who was sent away by the server counts as there till somebody comes, and goes by itself.
+_DISMISSED_SECONDS: Final = 86_400.0
 
 
 class _Audience:
-    __slots__ = ("gone_at", "lingering_until", "needed", "readers")
+    __slots__ = ("gone_at", "lingering_until", "needed", "readers", "shared")
 
     def __init__(self) -> None:
         self.needed = False
         self.readers = 0
+        self.shared = False  # other instances are to know of its readers
         self.gone_at: float | None = None
         self.lingering_until = 0.0
 
@@ -29,6 +33,23 @@ class Audiences:
         # Of the answers that have readers or need some: a question that was sent twice may have
         # a reader before it is known that its answer needs one.
         self._audiences: dict[str, _Audience] = {}
+        self._left: dict[str, float] = {}
+        self.changed = asyncio.Event()
+
+    def shared(self) -> Collection[str]:
+        """What has readers that other instances are to know of."""
+        return [
+            generation_id
+            for generation_id, audience in self._audiences.items()
+            if audience.shared and audience.readers
+        ]
+
+    def take_left(self) -> Mapping[str, float]:
+        """What has no reader any more since this was asked before; for how many seconds it counts
+        as having one yet.
+        """
+        left, self._left = self._left, {}
+        return left
 
     def expect(self, generation_id: str) -> None:
         """From now on somebody has to come, and to stay."""
@@ -44,10 +65,15 @@ class Audiences:
             audience.needed = False
             self._tidy(generation_id, audience)
 
-    def enter(self, generation_id: str) -> None:
+    def enter(self, generation_id: str, *, shared: bool = False) -> None:
+        """`shared`: the answer needs a reader, and may be made by another instance."""
         audience = self._audiences.setdefault(generation_id, _Audience())
         audience.readers += 1
         audience.gone_at = None
+        if shared:
+            audience.shared = True
+            self._left.pop(generation_id, None)
+            self.changed.set()
 
     def leave(self, generation_id: str, *, linger_seconds: float = 0.0) -> None:
         """A reader has gone by itself; it counts as there for a while yet, if it lingers."""
@@ -58,13 +84,21 @@ class Audiences:
         audience.readers -= 1
         if not audience.readers:
             audience.gone_at = until
+            self._tell(generation_id, audience, until - self._clock())
         self._tidy(generation_id, audience)
 
     def dismiss(self, generation_id: str) -> None:
         """A reader was sent away by the server, which is no sign that nobody wants the answer."""
         audience = self._audiences[generation_id]
         audience.readers -= 1
+        if not audience.readers:
+            self._tell(generation_id, audience, _DISMISSED_SECONDS)
         self._tidy(generation_id, audience)
+
+    def _tell(self, generation_id: str, audience: _Audience, seconds: float) -> None:
+        if audience.shared:
+            self._left[generation_id] = seconds
+            self.changed.set()
 
     def deserted(self) -> list[str]:
         """The answers that nobody has followed for the grace."""

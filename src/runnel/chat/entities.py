@@ -246,7 +246,8 @@ class Fitted:
 class Generation:
     """The making of one answer, as the store keeps it.
 
-    `stream_responses` is how its session is set. `epoch` is that of its log, 0 before there is one. `position` is that of the last event known to the
+    `stream_responses` is how its session is set. `epoch` is that of its log, 0 before there is one.
+    `needs_reader`: it is aborted once nobody follows it any more. `position` is that of the last event known to the
     store: of the last checkpoint while it runs, of the terminal event afterwards, None before
     anything was written. `text` is exactly the text up to there. `agent` is the graph's node that spoke. Times in milliseconds.
     """
@@ -265,6 +266,7 @@ class Generation:
     session_name: str | None = None
     stream_responses: bool = True
     epoch: int = 0
+    needs_reader: bool = False
     text: str = ""
     position: Position | None = None
     context: Context | None = None

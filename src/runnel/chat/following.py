@@ -157,12 +157,15 @@ class Followers:
         after: Position | None,
         *,
         counted: bool = True,
+        needed: bool = False,
     ) -> Follower:
-        """`counted`: it is one of those without whom an answer may be aborted."""
+        """`counted`: it is one of those without whom an answer may be aborted; `needed`: this one
+        is, whoever makes it.
+        """
         follower = Follower(self, generation_id, reader, after, counted=counted)
         self._followers.add(follower)
         if counted:
-            self.audiences.enter(generation_id)
+            self.audiences.enter(generation_id, shared=needed)
         return follower
 
     def remove(self, follower: Follower) -> None:

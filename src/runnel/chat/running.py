@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from runnel.chat.attendance import Attendance
 from runnel.chat.audiences import Audiences
 from runnel.chat.entities import Generation
 from runnel.chat.orders import Ended, HandedBack, Orders
@@ -36,6 +37,7 @@ class Running:
         store: Store,
         log: StreamLog,
         audiences: Audiences,
+        attendance: Attendance,
         orders: Orders,
         *,
         checkpoint_seconds: float,
@@ -45,6 +47,7 @@ class Running:
         self._store = store
         self._log = log
         self._audiences = audiences
+        self._attendance = attendance
         self._orders = orders
         self._checkpoint_seconds = checkpoint_seconds
         self._shared = shared
@@ -196,7 +199,7 @@ class Running:
             try:
                 for producer in self._producers.values():
                     producer.enforce_deadlines()
-                self._stop_deserted()
+                await self._stop_deserted()
                 self._log.tidy()
                 await self._checkpoint()
             except Exception:  # noqa: BLE001 - the outermost frame: the next round must come
@@ -259,8 +262,8 @@ class Running:
         for producer, _ in unsaved:
             producer.saved()
 
-    def _stop_deserted(self) -> None:
-        deserted = set(self._audiences.deserted())
+    async def _stop_deserted(self) -> None:
+        deserted = set(await self._attendance.deserted())
         for producer in self._producers.values():
             if producer.generation.id in deserted:
                 producer.stop(aborted("disconnect"))

@@ -91,14 +91,16 @@ class ChatService:
         Raises RunnelError `not_found` for unknown and foreign alike.
         """
         seen = await self.see(user_id, generation_id)
-        follower = await self._follow(generation_id, seen.end, after, counted=not overhears)
+        follower = await self._follow(
+            generation_id, seen.end, after, counted=not overhears, needed=seen.needs_reader
+        )
         if after is not None and not polling and not follower.finished:
             self._observer.resumed()
         return follower
 
     async def follow(self, asked: Generation, after: Position | None = None) -> Follower:
         """The same for an answer that was just asked for, as `ask` gave it."""
-        follower = await self._follow(asked.id, asked.end, after)
+        follower = await self._follow(asked.id, asked.end, after, needed=asked.needs_reader)
         if after is not None and not follower.finished:
             self._observer.resumed()
         return follower
@@ -173,12 +175,15 @@ class ChatService:
         after: Position | None,
         *,
         counted: bool = True,
+        needed: bool,
     ) -> Follower:
         if end is None:
             self._running.refuse_if_elsewhere(generation_id)
         # The reader first: from now on a log that is there is kept.
         reader = self._log.read(generation_id, after)
-        follower = self._followers.add(generation_id, reader, after, counted=counted)
+        follower = self._followers.add(
+            generation_id, reader, after, counted=counted, needed=needed and end is None
+        )
         try:
             await self._tell_what_has_ended(follower, end)
         except BaseException:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -92,6 +92,17 @@ class MemoryConnections:
     async def page(self, after: str | None, limit: int) -> Sequence[Connected]:
         ids = sorted(id_ for id_ in self._connected if after is None or id_ > after)
         return [self._connected[id_] for id_ in ids[:limit]]
+
+
+class MemoryPresence:
+    """Implements chat.attendance.Presence: there is nobody elsewhere."""
+
+    async def tell(self, there: Mapping[str, float]) -> None:
+        del there
+
+    async def seconds_left(self, generation_ids: Collection[str]) -> Mapping[str, float]:
+        del generation_ids
+        return {}
 
 
 class MemorySpent:

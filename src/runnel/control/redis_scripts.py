@@ -75,3 +75,35 @@ return redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[2]) and 1 or 0
 
 #: KEYS: since.
 REMEMBER: Final = "return redis.call('SET', KEYS[1], redis.call('TIME')[1], 'NX') and 1 or 0"
+
+#: KEYS: a generation's readers. ARGV: instance, for how many milliseconds it has some, for how many
+#: that is kept, and how far ahead only those stand whom a server has sent away: who comes, or goes
+#: by itself, makes up for them.
+READERS_THERE: Final = f"""{_NOW}
+if tonumber(ARGV[2]) < tonumber(ARGV[4]) then
+    local told = redis.call('HGETALL', KEYS[1])
+    for index = 1, #told, 2 do
+        if tonumber(told[index + 1]) > now + ARGV[4] then
+            redis.call('HDEL', KEYS[1], told[index])
+        end
+    end
+end
+redis.call('HSET', KEYS[1], ARGV[1], now + ARGV[2])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+"""
+
+#: KEYS: the readers of generations. Of each for how many milliseconds it has some; nil if nobody
+#: has told of any.
+READERS_LEFT: Final = f"""{_NOW}
+local answer = {{}}
+for index, key in ipairs(KEYS) do
+    local latest = false
+    for _, until_ in ipairs(redis.call('HVALS', key)) do
+        latest = math.max(latest or tonumber(until_), tonumber(until_))
+    end
+    answer[index] = latest and latest - now
+end
+return answer
+"""

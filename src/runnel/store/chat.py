@@ -93,7 +93,7 @@ class ChatStore:
             if stands.question_id is None:
                 await attachments.use(connection, session.id, ids[-2], [each.id for each in given])
             generation = _queued(
-                ask.user_id,
+                ask,
                 session,
                 candidates.models[0],
                 message_id=ids[-1],
@@ -213,7 +213,7 @@ async def _session(connection: AsyncConnection, ask: Ask) -> sessions.FoundSessi
 
 
 def _queued(
-    user_id: str,
+    ask: Ask,
     session: sessions.FoundSession,
     model: Model,
     *,
@@ -223,7 +223,7 @@ def _queued(
 ) -> Generation:
     return Generation(
         id=new_id(),
-        user_id=user_id,
+        user_id=ask.user_id,
         session_id=session.id,
         message_id=message_id,
         user_message_id=user_message_id,
@@ -235,6 +235,7 @@ def _queued(
         created_at=time,
         session_name=session.name,
         stream_responses=session.settings.stream_responses,
+        needs_reader=ask.needs_reader,
     )
 
 

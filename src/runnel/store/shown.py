@@ -183,6 +183,7 @@ async def _shown(
         session_name=row.session_name,
         stream_responses=row.stream_responses,
         epoch=row.epoch,
+        needs_reader=row.needs_reader,
         text=text,
         position=position,
         context=None if row.context is None else Context(**row.context),
