@@ -10,7 +10,8 @@
   name others, which the caller may then stop; `relayed=True` puts a FaultRelay between each instance
   and its Redis, and its Postgres: `instances.redis(i)`, `instances.database(i)`.
 - Settings are keywords: `LEASE_SECONDS="2"`. `started=False` leaves starting to the test.
-- `chat/test` and `chat/gated` ask the stand-in `provider`, which lives in the test's process.
+- `chat/test` and `chat/gated` ask the stand-in `provider`, which lives in the test's process;
+  `chat/prefilled` is `chat/gated`, and goes on with what it is shown of its answer.
 - An instance keeps its port: `restart` starts it on the same one.
 - What the instances and nginx have written is printed at the end; pytest shows it of tests that fail.
 
@@ -245,10 +246,11 @@ def _through(relay: FaultRelay, url: str) -> str:
 
 
 def _models(provider: Provider) -> dict[str, Any]:
-    aliases = {
+    aliases: dict[str, dict[str, Any]] = {
         f"chat/{model}": {"provider": "openai", "model": model, "base_url": provider.url}
         for model in ("test", "gated")
     }
+    aliases["chat/prefilled"] = aliases["chat/gated"] | {"prefill": True}
     return {"default": "chat/test", "aliases": aliases}
 
 

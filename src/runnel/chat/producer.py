@@ -32,12 +32,12 @@ _STORE_PAUSE: Final = 0.1
 class Inherited:
     """What another instance has made of an answer that is taken over.
 
-    `text` is what is gone on with; empty, it is begun anew. `at` is where its log ends, if that
-    has just this text; without, it goes on in another epoch. `spent` is what came to nothing.
+    `text` is what is gone on with; empty, it is begun anew. Either way in another epoch: who says
+    that a log was not put back to an older state, and that readers have no more than it shows?
+    `spent` is what has been used for all that was said.
     """
 
     text: str
-    at: Position | None
     spent: Usage | None
     age_seconds: float
 
@@ -222,12 +222,9 @@ class Producer:
         return self._stopped is not None or self._handed_back or self._writer.fault is not None
 
     async def _open(self) -> None:
-        """Begins the log, or goes on with that of another owner."""
         begun = self._inherited
         if begun is None or self.generation.epoch == 0:
             await self._begin_epoch(self.generation.start())
-        elif begun.at is not None:
-            self._writer.go_on(begun.at, tokens=len(self._author.draft))
         else:
             await self._begin_epoch(Reset(begun.text))
 

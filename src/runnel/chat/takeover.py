@@ -153,10 +153,7 @@ class Takeover:
         text = _text(taken, recovered)
         spent = self._spent(taken, text) if text else None
         goes_on = self._policy == "continue" and candidates.models[0].terms.prefill
-        if not (goes_on and text):
-            return Inherited("", None, spent, taken.age_seconds)
-        at = recovered.last if recovered and not recovered.closed else None
-        return Inherited(text, at, spent, taken.age_seconds)
+        return Inherited(text if goes_on else "", spent, taken.age_seconds)
 
     async def _end(
         self,

@@ -76,12 +76,6 @@ class Writer:
         """Whether all that was written is confirmed."""
         return not (self._flight or self._beginning or self._gathered)
 
-    def go_on(self, position: Position, tokens: int) -> None:
-        """The log of another owner ends there, and is gone on with; so many tokens are its text."""
-        self._position = position
-        self._epoch = position.epoch
-        self._written = self._confirmed = tokens
-
     def lose(self) -> None:
         """Another has become the owner."""
         self._give_up()
