@@ -14,7 +14,9 @@ from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, Sessio
 from runnel.chat.ports import Begun, Joined
 from runnel.chat.reports import DayUsage
 from runnel.chat.sessions.purging import Deleted, Marked
+from runnel.errors import Code, RunnelError
 from runnel.events import Position, Usage
+from runnel.store.attachments import SqlAttachments
 from runnel.store.ids import new_id, now
 from runnel.store.purging import SqlPurging
 from runnel.store.tables import (
@@ -278,3 +280,18 @@ async def test_a_session_that_is_not_marked_is_not_deleted(chat: Chat) -> None:
     marked = Marked(generation.session_id, chat.user_id)
     assert (await purging.delete_messages(marked, 10)).messages == 0
     assert await count(chat, SessionRow, MessageRow) == [1, 2]
+
+
+async def test_for_who_is_being_deleted_nothing_is_begun_on_any_instance(chat: Chat) -> None:
+    purging, files = SqlPurging(chat.database), SqlAttachments(chat.database)
+    await purging.leave(chat.user_id, now() + timedelta(minutes=1))
+    for refused in (ask(chat), files.refuse_leaving(chat.user_id)):
+        with pytest.raises(RunnelError) as leaving:
+            await refused
+        assert (leaving.value.code, leaving.value.retryable) == (Code.CONFLICT, False)
+    await purging.leave(chat.user_id, None)  # it broke off
+    await ask(chat, "one")
+    # Whoever was deleting it has gone in mid-work, long ago.
+    await purging.leave(chat.user_id, now() - timedelta(seconds=1))
+    await ask(chat, "another")
+    await files.refuse_leaving(chat.user_id)

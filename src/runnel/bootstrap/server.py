@@ -155,7 +155,6 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             files,
             stack.enter_context(open_kinds(settings)),
             attachment_rules(settings),
-            refuse_leaving=running.refuse_leaving,
             new_id=new_id,
             clock=now,
         )

@@ -55,7 +55,6 @@ class Running:
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._held: set[str] = set()  # what is about to have a producer, or an end
-        self._leaving: set[str] = set()  # users whose accounts are being deleted
         self._closing = False
         self._drained = False
 
@@ -93,20 +92,6 @@ class Running:
         """Raises the same for what another instance makes: there it can be followed longer."""
         if self._closing and self.made_elsewhere(generation_id):
             raise _restarting()
-
-    def refuse_leaving(self, user_id: str) -> None:
-        """Raises RunnelError `conflict` for a user whose account is being deleted."""
-        if user_id in self._leaving:
-            raise RunnelError(Code.CONFLICT, "The account is being deleted.", retryable=False)
-
-    @contextmanager
-    def leaving(self, user_id: str) -> Generator[None]:
-        """Inside, nothing is begun for a user any more."""
-        self._leaving.add(user_id)
-        try:
-            yield
-        finally:
-            self._leaving.discard(user_id)
 
     def own(self, work: Coroutine[None, None, _T]) -> "asyncio.Task[_T]":
         """A task that no connection can cancel; the drain waits for it."""

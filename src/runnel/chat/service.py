@@ -203,7 +203,6 @@ class ChatService:
             follower.end_with(ended)
 
     async def _begin(self, ask: Ask) -> Generation:
-        self._running.refuse_leaving(ask.user_id)
         choose = partial(self._making.choose, ask)
         begun = await self._store.begin_ask(ask, choose, self._owner)
         if isinstance(begun, Joined):

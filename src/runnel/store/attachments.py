@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Attachment
 from runnel.errors import Code, RunnelError
+from runnel.store import users
 from runnel.store.engine import Database
-from runnel.store.tables import AttachmentRow, MessageAttachmentRow, UserRow
+from runnel.store.tables import AttachmentRow, MessageAttachmentRow
 
 _COLUMNS: Final = (
     AttachmentRow.id,
@@ -39,6 +40,10 @@ class SqlAttachments:
         async with self._database.write() as connection:
             await _add(connection, user_id, attachment, most_bytes)
 
+    async def refuse_leaving(self, user_id: str) -> None:
+        async with self._database.write() as connection:
+            await users.admit(connection, user_id)
+
     async def find(self, user_id: str, attachment_id: str) -> Attachment | None:
         async with self._database.read() as connection:
             found = await _own(connection, user_id, [attachment_id])
@@ -64,13 +69,7 @@ async def _add(
 ) -> None:
     """Inserts a row. Raises RunnelError `payload_too_large` where the user has too much then."""
     # Of files that come at once each counts the ones before: they stand in line for their user.
-    enabled = await connection.scalar(
-        select(UserRow.id)
-        .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
-        .with_for_update(key_share=True)
-    )
-    if enabled is None:
-        raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
+    await users.admit(connection, user_id, alone=True)
     weight = AttachmentRow.bytes + func.coalesce(AttachmentRow.characters, 0) + _OVERHEAD_BYTES
     held = await connection.scalar(
         select(func.coalesce(func.sum(weight), 0)).where(AttachmentRow.user_id == user_id)

@@ -59,9 +59,7 @@ class ChatStore:
             joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
             if joined:
                 return Joined(joined)
-            if not await users.enabled(connection, ask.user_id):
-                # Who asks is found before the body is read, which may have taken long.
-                raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
+            await users.admit(connection, ask.user_id)
             session = await _session(connection, ask)
             if session.leaf_id is not None:
                 # The same question may have come in while this one waited for the session.

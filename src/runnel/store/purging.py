@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, null, or_, select, true, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.sessions.purging import Deleted, Marked
-from runnel.store import attachments, generations, usage
+from runnel.store import attachments, generations, usage, users
 from runnel.store.engine import Database
 from runnel.store.shown import IS_LIVE
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow, UserRow
@@ -21,6 +21,10 @@ class SqlPurging:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def leave(self, user_id: str, until: datetime | None) -> None:
+        async with self._database.write() as connection:
+            await users.leave(connection, user_id, until)
 
     async def mark(self, user_id: str, session_id: str, moment: datetime) -> bool:
         async with self._database.write() as connection:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.accounts.entities import User, UserRole
 from runnel.accounts.ports import Account
 from runnel.errors import Code, RunnelError
-from runnel.store.ids import new_id
+from runnel.store.ids import new_id, now
 from runnel.store.tables import UserRow
 
 
@@ -51,14 +51,32 @@ async def has_admin(connection: AsyncConnection) -> bool:
     return found is not None
 
 
-async def enabled(connection: AsyncConnection, user_id: str) -> bool:
-    """Whether the account is there and enabled; in what writes, it stays so till the end."""
-    found = await connection.scalar(
-        select(UserRow.id)
-        .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
-        .with_for_update(read=True)
+async def admit(connection: AsyncConnection, user_id: str, *, alone: bool = False) -> None:
+    """Whoever writes for a user comes by here; the account stays as it is till the end.
+
+    `alone`: one after the other. Raises RunnelError `unauthorized` if it is disabled or gone,
+    `conflict` while it is being deleted.
+    """
+    query = select(UserRow.leaving_until).where(
+        UserRow.id == user_id, UserRow.disabled_at.is_(None)
     )
-    return found is not None
+    row = (
+        await connection.execute(
+            query.with_for_update(key_share=True) if alone else query.with_for_update(read=True)
+        )
+    ).first()
+    if row is None:
+        # Who asks is found before the body is read, which may have taken long.
+        raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
+    if row.leaving_until is not None and row.leaving_until > now():
+        raise RunnelError(Code.CONFLICT, "The account is being deleted.", retryable=False)
+
+
+async def leave(connection: AsyncConnection, user_id: str, until: datetime | None) -> None:
+    """Nothing is begun for the user till then; None: it stays after all."""
+    await connection.execute(
+        update(UserRow).where(UserRow.id == user_id).values(leaving_until=until)
+    )
 
 
 async def is_still(connection: AsyncConnection, account: Account) -> bool:

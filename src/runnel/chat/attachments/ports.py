@@ -73,6 +73,12 @@ class AttachmentStore(Protocol):
         """
         ...
 
+    async def refuse_leaving(self, user_id: str) -> None:
+        """Raises RunnelError `conflict` while a user's account is being deleted, `unauthorized` if
+        it is gone.
+        """
+        ...
+
     async def find(self, user_id: str, attachment_id: str) -> Attachment | None:
         """A user's own; None if it does not exist or is another's."""
         ...

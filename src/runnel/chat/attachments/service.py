@@ -34,10 +34,7 @@ class Content:
 
 
 class Attachments:
-    """A user's files, by their ids.
-
-    `refuse_leaving` raises RunnelError `conflict` for a user whose account is being deleted.
-    """
+    """A user's files, by their ids."""
 
     def __init__(
         self,
@@ -46,7 +43,6 @@ class Attachments:
         examiner: Examiner,
         rules: AttachmentRules,
         *,
-        refuse_leaving: Callable[[str], None],
         new_id: Callable[[], str],
         clock: Callable[[], datetime],
     ) -> None:
@@ -54,7 +50,6 @@ class Attachments:
         self._files = files
         self._examiner = examiner
         self._rules = rules
-        self._refuse_leaving = refuse_leaving
         self._new_id = new_id
         self._clock = clock
 
@@ -94,7 +89,7 @@ class Attachments:
     async def _keep(self, user_id: str, made: Attachment, file: BinaryIO, text: str | None) -> None:
         await self._files.write(made.id, file, text)
         # Who deletes the account may have deleted the user's files before there was this one.
-        self._refuse_leaving(user_id)
+        await self._store.refuse_leaving(user_id)
         if await self._store.find(user_id, made.id) is None:
             raise RunnelError(Code.UNAUTHORIZED, "The account was deleted meanwhile.")
 

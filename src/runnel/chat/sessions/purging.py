@@ -4,9 +4,17 @@ The mark decides. What breaks off behind it, as by a crash, the clean-up goes on
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
@@ -23,6 +31,8 @@ _log = structlog.stdlib.get_logger()
 #: So many messages are deleted in one transaction: others write in between.
 _MESSAGES_AT_A_TIME: Final = 500
 _SESSIONS_AT_A_TIME: Final = 50
+#: How long an account is closed to what is new if whoever deletes it is gone in mid-work.
+_LEAVING: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,10 @@ class PurgeStore(Protocol):
 
     Raises RunnelError `store_unavailable`.
     """
+
+    async def leave(self, user_id: str, until: datetime | None) -> None:
+        """Nothing is begun for a user till then, on any instance; None: it stays after all."""
+        ...
 
     async def mark(self, user_id: str, session_id: str, moment: datetime) -> bool:
         """From now on nobody finds the session, nor what was made in it, and its name is free.
@@ -170,7 +184,7 @@ class Purging:
         await self._finish([Marked(session_id, user_id)])
 
     async def _purge_user(self, user_id: str, remove: Callable[[], Awaitable[None]]) -> None:
-        with self._running.leaving(user_id):
+        async with self._leaving(user_id):
             await self._aborting.abort_user(user_id, "user", seconds=END_WAIT_SECONDS)
             try:
                 # First of all: without the account nobody would try it again.
@@ -190,6 +204,17 @@ class Purging:
                     raise fault
             await self._files.delete(await self._store.attachments_of_user(user_id))
             await remove()
+
+    @asynccontextmanager
+    async def _leaving(self, user_id: str) -> AsyncGenerator[None]:
+        """Inside, nothing is begun for the user any more; if it breaks off, again."""
+        await self._store.leave(user_id, self._clock() + _LEAVING)
+        try:
+            yield
+        except BaseException:
+            with suppress(RunnelError):  # then it is over by itself
+                await self._store.leave(user_id, None)
+            raise
 
     async def _finish(self, marked: Sequence[Marked]) -> None:
         emptied, fault = await self._empty_all(marked)
