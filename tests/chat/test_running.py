@@ -75,3 +75,18 @@ async def test_an_outcome_that_came_first_holds(chat: Chat) -> None:
     producer.stop(aborted("server"))
     await chat.running.await_end(asked.id, 5)
     assert (await chat.stored(asked)).aborted_by == "user"
+
+
+async def test_what_is_stopped_and_lost_in_one_moment_is_lost(chat: Chat) -> None:
+    service = chat.service()
+    asked = await service.ask(chat.question())
+    reader = await service.follow(asked)
+    chat.model.say("one")
+    while "one" not in str(await reader.next()):
+        pass
+    chat.running.stop(asked.id, aborted("user"))
+    await asyncio.sleep(0)  # the interruption is on its way
+    chat.running.lose(asked.id)
+    await chat.running.await_end(asked.id, 10)
+    assert not len(chat.running)
+    assert (await chat.stored(asked)).end is None  # that is for another to write

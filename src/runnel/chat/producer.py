@@ -157,7 +157,8 @@ class Producer:
 
     def _interrupt(self) -> None:
         if self._interruptible is not None:
-            self._interruptible.reschedule(asyncio.get_running_loop().time())
+            if not self._interruptible.expired():  # it is interrupted already
+                self._interruptible.reschedule(asyncio.get_running_loop().time())
         else:
             self._writer.interrupt()
 
