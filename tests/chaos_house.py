@@ -50,9 +50,17 @@ class House:
         self.tally = Counter[str]()
         self.slowest = 0.0
         self._url = url
+        self._logged = Counter[str]()
 
     async def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return await asyncio.to_thread(postgres.select, self._url, sql, *values)
+
+    def logged(self, words: str) -> int:
+        """How many lines of the instances' logs have them; each is counted once."""
+        lines = [line for each in self.instances.every for line in each.log.read_text().split("\n")]
+        found = sum(words in line for line in lines)
+        before, self._logged[words] = self._logged[words], found
+        return found - before
 
     async def heal(self) -> None:
         """Starts what has ended; returns once each is ready, which needs nothing else of us."""

@@ -208,6 +208,8 @@ class Round:
             error: Json = kept["error"] or {}
             self._house.tally[" ".join([row.status, *error.get("code", "").split()])] += 1
             self._house.tally["takeovers"] += row.fence - 1
+        self._house.tally["writers shut out"] += self._house.logged("generation.taken_over ")
+        assert not self._house.logged("[error "), "an instance has met what it did not expect"
         for each in self._abort_confirmed:
             assert rows[each].status == "aborted", f"it was said to be: {rows[each]}"
 
