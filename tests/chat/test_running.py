@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+import pytest
 from typing_extensions import override
 
 from answers import Chat, ToldModel, read_end, unpriced
-from runnel.chat.entities import AskKey, Params, Status, Turn
+from runnel.chat.entities import Ask, AskKey, Params, Status, Turn
 from runnel.chat.model_ports import Piece
 from runnel.chat.outcomes import aborted
+from runnel.chat.ports import Begun, Choose, Joined
 from runnel.events import Aborted
 
 
@@ -90,3 +92,25 @@ async def test_what_is_stopped_and_lost_in_one_moment_is_lost(chat: Chat) -> Non
     await chat.running.await_end(asked.id, 10)
     assert not len(chat.running)
     assert (await chat.stored(asked)).end is None  # that is for another to write
+
+
+async def test_what_is_written_down_after_the_grace_has_its_end_too(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = chat.service()
+    begin, begun, slow = chat.store.begin_ask, asyncio.Event(), asyncio.Event()
+
+    async def begin_slowly(ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
+        begun.set()
+        await slow.wait()
+        return await begin(ask, choose, owner)
+
+    monkeypatch.setattr(chat.store, "begin_ask", begin_slowly)
+    asking = asyncio.create_task(service.ask(chat.question()))
+    await begun.wait()
+    draining = asyncio.create_task(chat.running.drain(0))
+    await asyncio.sleep(0.05)
+    slow.set()
+    asked = await asking
+    await draining
+    assert (await chat.stored(asked)).status is Status.INTERRUPTED

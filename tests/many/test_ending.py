@@ -1,5 +1,6 @@
 """SIGTERM to one of several: nobody new is taken, and who is still connected is sent to another one."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,11 @@ def test_an_instance_that_ends_is_left_at_once_and_nobody_behind_nginx_notices(
 ) -> None:
     provider.hold()
     provider.answer("gated", Answer(("first", " last"), gate_after=1))
-    # Four connections that are kept, before they are needed.
-    health, readiness, asking, reading = (instances.client(0) for _ in range(4))
-    for kept in (health, readiness, asking, reading):
-        assert kept.get("/healthz").status_code == 200
+    # Connections that are kept, before they are needed.
+    kept = [instances.client(0) for _ in range(6)]
+    health, readiness, asking, reading, following, polling = kept
+    for each in kept:
+        assert each.get("/healthz").status_code == 200
     question = {"prompt": "?", "model": "chat/gated"}
     with instances.client(0).stream("POST", "/api/generate", json=question) as response:
         incoming = Incoming(response.iter_bytes())
@@ -47,6 +49,15 @@ def test_an_instance_that_ends_is_left_at_once_and_nobody_behind_nginx_notices(
             problem(refused, 503, "shutting_down")
             assert refused.headers["Connection"] == "close"
             assert int(refused.headers["Retry-After"]) >= 1
+        # A browser's EventSource would not come back after a 503.
+        path = f"/api/generations/{response.headers['X-Generation-Id']}/events"
+        polled = polling.get(path, headers={"Accept": "application/json"})
+        problem(polled, 503, "shutting_down")
+        followed = following.get(path)
+        assert followed.status_code == 200
+        assert followed.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert followed.headers["Connection"] == "close"
+        assert re.fullmatch(r"retry: \d+\n\n", followed.text)
         front = instances.client()
         for _ in range(10):
             assert front.post("/chat", json={"message": "?"}).status_code == 200

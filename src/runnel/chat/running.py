@@ -56,6 +56,8 @@ class Running:
         self._tasks: set[asyncio.Task[object]] = set()
         self._held: set[str] = set()  # what is about to have a producer, or an end
         self._closing = False
+        self._ending = False  # the grace is over
+        self._unfinished: list[str] = []
         self._drained = False
 
     def __len__(self) -> int:
@@ -113,6 +115,8 @@ class Running:
         task = self.own(producer.run())
         self._producers[task] = producer
         task.add_done_callback(self._ended)
+        if self._ending:
+            self._end(producer)
 
     def keep(self, generation_id: str) -> None:
         """The answer needs no reader any more."""
@@ -202,20 +206,29 @@ class Running:
         if self._producers and grace_seconds:
             _log.info("drain.waits", answers=len(self._producers), grace_seconds=grace_seconds)
         # A question that came in just before still begins its answer.
+        await self._idle(until)
+        self._ending = True
+        for producer in tuple(self._producers.values()):
+            self._end(producer)
+        # One that took longer to be written down has its end here, too.
+        await self._idle(loop.time() + (0 if self._drained else END_WAIT_SECONDS))
+        if self._hands_back and self._unfinished:
+            self._orders.publish(HandedBack())
+        await self._send_away(self._unfinished)
+        self._drained = True
+
+    async def _idle(self, until: float) -> None:
+        """Until nothing is made any more, nor about to be, but not for longer."""
+        loop = asyncio.get_running_loop()
         while self._tasks and (left := until - loop.time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
-        rest = dict(self._producers)
-        for producer in rest.values():
-            if self._hands_back and not producer.stateless:
-                producer.hand_back()
-            else:
-                producer.stop(interrupted())
-        if rest:
-            await asyncio.wait(rest, timeout=0 if self._drained else END_WAIT_SECONDS)
-        if self._hands_back and rest:
-            self._orders.publish(HandedBack())
-        await self._send_away([producer.generation.id for producer in rest.values()])
-        self._drained = True
+
+    def _end(self, producer: Producer) -> None:
+        self._unfinished.append(producer.generation.id)
+        if self._hands_back and not producer.stateless:
+            producer.hand_back()
+        else:
+            producer.stop(interrupted())
 
     async def _send_away(self, generation_ids: Collection[str]) -> None:
         """The readers of what has no end here; where others go on with it, not all at once."""

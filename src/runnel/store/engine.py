@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, NullPool, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from runnel.errors import AwayError, Code, RunnelError, StartupError
 from runnel.store import postgres
 from runnel.store.postgres import CannotConnectError
+from runnel.store.tables import Base
 
 _log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
@@ -242,3 +244,9 @@ def _is_away(error: BaseException | None) -> bool:
         # A plain DatabaseError is a file that is no database, or a broken one.
         return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
     return postgres.is_away(error)
+
+
+def into(connection: AsyncConnection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say what is to happen with rows that are there already."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)

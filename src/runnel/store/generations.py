@@ -31,6 +31,7 @@ from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
 from runnel.store import leases
+from runnel.store.engine import into
 from runnel.store.ids import now
 from runnel.store.shown import IS_LIVE, checkpointed
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
@@ -153,18 +154,22 @@ async def keep(connection: AsyncConnection, generation_id: str) -> None:
 
 
 async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoint]) -> None:
-    for new in checkpoints:
+    # In the order of their ids, as who renews their leases goes: in another they could deadlock.
+    for new in sorted(checkpoints, key=lambda each: each.generation_id):
+        # The same words may just be on their way: who hands an answer back saves what a round does.
+        adding = into(connection, CheckpointRow).on_conflict_do_nothing()
         await connection.execute(
-            insert(CheckpointRow).from_select(
+            adding.from_select(
                 ["generation_id", "epoch", "last_offset", "text"],
-                # Locked: of one that ends meanwhile no checkpoint is left.
+                # Locked: of one that ends meanwhile no checkpoint is left. Not shared: two that
+                # want to write to the row then would wait for each other.
                 select(
                     GenerationRow.id,
                     GenerationRow.epoch,
                     literal(new.position.offset),
                     literal(new.text),
                 )
-                .with_for_update(read=True)
+                .with_for_update(key_share=True)
                 .where(
                     GenerationRow.id == new.generation_id,
                     GenerationRow.fence == new.fence,

@@ -22,10 +22,19 @@ def until(seconds: float) -> ColumnElement[datetime]:
 async def renew(
     connection: AsyncConnection, owner: str, ids: Collection[str], seconds: float
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Of these the owner's own that are live: they are for so long again."""
+    """Of these the owner's own that are live: they are for so long again.
+
+    They are locked in their order, as by whoever checkpoints them: else the two could deadlock.
+    """
+    own = (
+        select(GenerationRow.id)
+        .where(GenerationRow.id.in_(ids), GenerationRow.owner == owner, IS_LIVE)
+        .order_by(GenerationRow.id)
+        .with_for_update(key_share=True)
+    )
     rows = await connection.execute(
         update(GenerationRow)
-        .where(GenerationRow.id.in_(ids), GenerationRow.owner == owner, IS_LIVE)
+        .where(GenerationRow.id.in_(own))
         .values(lease_until=until(seconds))
         .returning(
             GenerationRow.id,

@@ -5,13 +5,22 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, literal_column, select, union_all
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Row,
+    Select,
+    case,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Status
 from runnel.chat.reports import DayUsage, Ends, SessionEnds
-from runnel.store.engine import Database
+from runnel.store.engine import Database, into
 from runnel.store.shown import LIVE_STATES
 from runnel.store.tables import GenerationRow, KeptUsageRow, MessageRow, SessionRow, UserRow
 
@@ -115,9 +124,8 @@ def _taken(connection: AsyncConnection, *which: ColumnElement[bool]) -> Select[*
     )
 
 
-def _adding(connection: AsyncConnection) -> sqlite.Insert | postgresql.Insert:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(KeptUsageRow)
+def _adding(connection: AsyncConnection) -> Insert:
+    insert = into(connection, KeptUsageRow)
     kept, more = KeptUsageRow, insert.excluded
     return insert.on_conflict_do_update(
         index_elements=[kept.user_id, kept.day, kept.model, kept.provider],

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from runnel.chat.entities import Context, Generation, Status
+from runnel.edge.closing import come_again, wants_json
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format, dialect_of
@@ -24,6 +25,7 @@ from runnel.edge.http.streaming import AnswerStream, writing
 from runnel.edge.json import JsonResponse
 from runnel.edge.positions import position_of
 from runnel.edge.route import TicketRoute, UserRoute
+from runnel.errors import Code, RunnelError
 
 _MOST_WAIT_SECONDS: Final = 30
 _MOST_A_PAGE: Final = 100
@@ -112,8 +114,13 @@ async def follow_generation(
     `wait` holds until there is news. A `ticket` stands for the header that EventSource cannot send.
     """
     position = position_of(last_event_id, after)
-    polling = _wants_json(request)
-    follower = await parts.chat.attach(caller.user_id, generation_id, position, polling=polling)
+    polling = wants_json(request)
+    try:
+        follower = await parts.chat.attach(caller.user_id, generation_id, position, polling=polling)
+    except RunnelError as error:
+        if polling or error.code is not Code.SHUTTING_DOWN:
+            raise
+        return come_again()
     if polling:
         return await poll(request, caller, follower, wait)
     with held(parts, caller, follower) as stack:
@@ -122,15 +129,6 @@ async def follow_generation(
         frames = writing(dialect_of(form, ids=True))((), follower)
         return AnswerStream(frames, follower, parts.settings, stack.pop_all())
     raise AssertionError  # ExitStack swallows nothing
-
-
-def _wants_json(request: Request) -> bool:
-    kinds = {kind.partition(";")[0].strip().lower() for kind in _accepted(request)}
-    return "application/json" in kinds and "text/event-stream" not in kinds
-
-
-def _accepted(request: Request) -> list[str]:
-    return ",".join(request.headers.getlist("accept")).split(",")
 
 
 def _shown(generation: Generation) -> GenerationShape:

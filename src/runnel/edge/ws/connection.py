@@ -246,7 +246,14 @@ class Connection:
         return self._channel.session_id
 
     def _delivery(self, answer: Answer, resuming: Resuming | None = None) -> Delivery:
-        way = Way(self._parts.chat, self._wire, self._dialect, self._missed)
+        sockets = self._parts.sockets
+        way = Way(
+            self._parts.chat,
+            self._wire,
+            self._dialect,
+            missed=self._missed,
+            restarting=lambda: sockets.closing,
+        )
         return Delivery(way, answer, resuming)
 
     def _missed(self, asked: Asked) -> None:

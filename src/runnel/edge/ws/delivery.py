@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What all answers of one connection share. `missed` is told of one that broke off on it."""
+    """What all answers of one connection share. `missed` is told of one that broke off on it;
+    `restarting`: the connection is closed, for the client to open another, once it has no more
+    to say.
+    """
 
     chat: ChatService
     wire: Wire
     dialect: SocketDialect
     missed: Callable[[Asked], None]
+    restarting: Callable[[], bool]
 
 
 class Delivery:
@@ -100,6 +104,9 @@ class Delivery:
                 await self._run()
             except RunnelError as error:
                 if error.retryable:
+                    # The close says it: to be told of an error, too, would make it look like an end.
+                    if self._way.restarting():
+                        return
                     self._way.missed(self.answer.asked)
                 failed = Failed(error.code, error.message, error.retryable)
                 await self._way.wire.send(self._way.dialect.end(self.answer, failed, None))
