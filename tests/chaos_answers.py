@@ -51,7 +51,8 @@ class Talk:
         self._plans: dict[str, Plan] = {}
         self._tries = Counter[str]()
         self._lock = threading.Lock()
-        provider.answer("test", self._answer)
+        for model in ("test", "gated"):
+            provider.answer(model, self._answer)
 
     def expect(self, prompt: str, plan: Plan) -> None:
         with self._lock:
@@ -62,14 +63,18 @@ class Talk:
         with self._lock:
             return self._tries[prompt]
 
-    def try_of(self, prompt: str, text: str) -> int | None:
-        """At which try a text was said, from its beginning; None if at none, 0 if nothing was."""
-        if not text:
-            return 0
+    def tries_of(self, prompt: str, text: str) -> list[int] | None:
+        """At which tries a text was said, one behind the other, each from its beginning; None if it
+        was not said so.
+        """
+        # Where the text may be cut, with the tries of what is before.
+        ways: dict[int, list[int]] = {0: []}
         for number in range(1, self.tries(prompt) + 1):
-            if self.whole(prompt, number).startswith(text):
-                return number
-        return None
+            whole = self.whole(prompt, number)
+            for place, before in tuple(ways.items()):
+                for length in range(1, _common(text, place, whole) + 1):
+                    ways.setdefault(place + length, [*before, number])
+        return ways.get(len(text))
 
     def whole(self, prompt: str, number: int) -> str:
         return cleaned(self._pieces(prompt, number))
@@ -82,7 +87,8 @@ class Talk:
         ]
 
     def _answer(self, ask: dict[str, Any]) -> Answer:
-        prompt = ask["messages"][-1]["content"]
+        # What an answer is to go on with stands behind its question.
+        [*_, prompt] = [each["content"] for each in ask["messages"] if each["role"] == "user"]
         with self._lock:
             plan = self._plans.get(prompt)
             if plan is None:
@@ -91,3 +97,13 @@ class Talk:
             number = self._tries[prompt]
         pieces = self._pieces(prompt, number)
         return Answer(pieces, delay=plan.delay, gate_after=plan.gate_after)
+
+
+def _common(text: str, place: int, whole: str) -> int:
+    """How much of the whole stands in a text at a place."""
+    length = 0
+    for ours, theirs in zip(text[place:], whole, strict=False):
+        if ours != theirs:
+            break
+        length += 1
+    return length

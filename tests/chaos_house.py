@@ -32,7 +32,10 @@ _SETTINGS: Final[dict[str, Any]] = {
 
 
 class House:
-    """What the rounds share. `tally` counts over all of them."""
+    """What the rounds share. `tally` counts over all of them.
+
+    `continues`: what is taken over is gone on with, not begun anew.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,9 @@ class House:
         self.redis = redis
         self.database = database
         self.talk = talk
-        self.prefix = instances.every[0].settings["REDIS_KEY_PREFIX"]
+        settings = instances.every[0].settings
+        self.prefix = settings["REDIS_KEY_PREFIX"]
+        self.continues = settings["TAKEOVER"] == "continue"
         self.tally = Counter[str]()
         self.slowest = 0.0
         self._url = url
@@ -73,8 +78,9 @@ class House:
 
 
 @contextmanager
-def chaos_house(folder: Path, seed: int) -> Generator[House]:
+def chaos_house(folder: Path, seed: int, *, takeover: str = "restart") -> Generator[House]:
     """All of it runs inside."""
+    settings: dict[str, Any] = {**_SETTINGS, "TAKEOVER": takeover}
     with ExitStack() as stack:
         provider = stack.enter_context(Provider())
         redis = redis_server.started()
@@ -90,7 +96,7 @@ def chaos_house(folder: Path, seed: int) -> Generator[House]:
                 redis=redis,
                 database_url=url,
                 relayed=True,
-                **_SETTINGS,
+                **settings,
             )
         )
         yield House(instances, redis, database, url, Talk(provider, seed))
@@ -156,6 +162,15 @@ async def part(house: House, victim: int, choice: random.Random) -> None:
         way.heal()
 
 
+async def two_at_once(house: House, victim: int, choice: random.Random) -> None:
+    """An instance, and meanwhile what all stand on."""
+    first = choice.choice((kill, freeze, part))
+    second = choice.choice((flush, restore, restart_redis, restart_postgres))
+    faults = [first(house, victim, choice), second(house, victim, choice)]
+    choice.shuffle(faults)
+    await asyncio.gather(*faults)
+
+
 #: By name; whether the victim makes the answers; whether Redis forgets by it what it confirmed.
 FAULTS: Final[dict[str, tuple[Fault, bool, bool]]] = {
     "kill of who makes": (kill, True, False),
@@ -166,4 +181,5 @@ FAULTS: Final[dict[str, tuple[Fault, bool, bool]]] = {
     "redis restart": (restart_redis, True, False),
     "postgres restart": (restart_postgres, True, False),
     "partition": (part, True, False),
+    "two at once": (two_at_once, True, True),
 }

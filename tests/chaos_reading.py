@@ -32,13 +32,14 @@ class Question:
     url: str
     user: Signed
     prompt: str
+    model: str
     generation_id: str = ""
     session_id: str = ""
     known: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def body(self) -> Json:
-        return {"prompt": self.prompt, "model": "chat/test"}
+        return {"prompt": self.prompt, "model": self.model}
 
     @property
     def headers(self) -> dict[str, str]:

@@ -117,7 +117,8 @@ class Round:
 
     def _question(self, prompt: str, stage: str) -> Question:
         self._house.talk.expect(prompt, some_plan(self._choice, stage))
-        question = Question(self._house.instances.url(), self._user, prompt)
+        model = "chat/prefilled" if self._house.continues else "chat/test"
+        question = Question(self._house.instances.url(), self._user, prompt, model)
         self._questions.append(question)
         return question
 
@@ -234,14 +235,19 @@ class Round:
                 assert told.setdefault(place, text) == text, f"{place} for {reader}"
 
     def _assert_made(self, question: Question, row: Row, text: str, before: _Before | None) -> None:
-        """The text is of one try, and if another has taken it over, of one of the other's."""
+        """The text is of one try, or goes on with those before; if another has taken it over, its
+        end is of one of the other's.
+        """
         talk = self._house.talk
-        made = talk.try_of(question.prompt, text)
-        assert made is not None, f"{text!r} is of no one try; {row}"
+        made = talk.tries_of(question.prompt, text)
+        assert made is not None, f"{text!r} was not said so; {row}"
+        if not self._house.continues:
+            assert len(made) <= 1, f"{text!r} is of several tries; {row}"
+        self._house.tally["texts of several tries"] += len(made) > 1
         if row.status == "completed":
-            assert text == talk.whole(question.prompt, made)
+            assert text.endswith(talk.whole(question.prompt, made[-1]))
             if before is not None and row.fence > before.fence:
-                assert made > before.tries, f"what was shut out has ended it: {row}"
+                assert made[-1] > before.tries, f"what was shut out has ended it: {row}"
 
     async def _assert_logged(self, question: Question, row: Row, kept: Json) -> None:
         """In the log is nothing that the last owner has not written."""
@@ -269,5 +275,5 @@ class Round:
             assert f"{epoch}-{last}" == position((row.epoch, row.last_offset or 0)), meta
             assert (text, int(fence)) == (kept["text"], row.fence)
         else:  # who has stored the end was gone before it could tell it
-            assert self._house.talk.try_of(question.prompt, text) is not None, text
+            assert self._house.talk.tries_of(question.prompt, text) is not None, text
             self._house.tally["logs without an end"] += 1

@@ -16,6 +16,8 @@ from chaos_round import Round
 from cuts import SEED, counts, say
 
 ROUNDS: Final = int(os.environ.get("RUNNEL_CHAOS") or 3)
+#: Of those whose answers are continued.
+FEWER: Final = (ROUNDS + 2) // 3
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -25,16 +27,42 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def continuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with chaos_house(tmp_path_factory.mktemp("chaos"), SEED, takeover="continue") as made:
+        yield made
+
+
 @pytest.mark.parametrize("number", range(ROUNDS))
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_who_comes_back_ends_with_what_is_stored(
     house: House, fault: str, number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    await one_round(house, fault, number)
+    if number == ROUNDS - 1:
+        report(house, fault, capsys)
+
+
+@pytest.mark.parametrize("number", range(FEWER))
+@pytest.mark.parametrize("fault", ["kill of who makes", "freeze", "older file", "partition"])
+async def test_so_does_who_is_told_what_another_goes_on_with(
+    continuing: House, fault: str, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await one_round(continuing, fault, number)
+    if number == FEWER - 1:
+        report(continuing, f"continuing, {fault}", capsys)
+
+
+async def one_round(house: House, fault: str, number: int) -> None:
     choice = random.Random(f"{SEED} {fault} {number}")
     print(f"again with RUNNEL_TEST_SEED={SEED}")  # noqa: T201 - shown with a failure
     await house.heal()
     await Round(house, fault, choice, f"{fault} {number}").run()
-    if number == ROUNDS - 1:
-        say(f"{fault}: {counts(house.tally)}; slowest {house.slowest:.1f} s", capsys)
-        house.tally.clear()
-        house.slowest = 0.0
+
+
+def report(house: House, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has come of the rounds of one fault."""
+    counted = counts(house.tally)
+    say(f"{fault}: {counted}; terminal after {house.slowest:.1f} s at most", capsys)
+    house.tally.clear()
+    house.slowest = 0.0
