@@ -29,7 +29,7 @@ class Plan:
 
 def some_plan(choice: random.Random, stage: str) -> Plan:
     """`stage`: where it will be when something breaks."""
-    pieces = choice.randrange(20, 90)
+    pieces = choice.randrange(20, 70)
     match stage:
         case "queued":
             gate = choice.choice((BEFORE_HEADERS, 0))
