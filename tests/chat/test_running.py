@@ -5,14 +5,17 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 from typing_extensions import override
 
 from answers import Chat, ToldModel, read_end, unpriced
-from runnel.chat.entities import Ask, AskKey, Params, Status, Turn
+from runnel.chat.closing import Closing
+from runnel.chat.entities import Ask, AskKey, Ending, Params, Status, Turn
 from runnel.chat.model_ports import Piece
 from runnel.chat.outcomes import aborted
 from runnel.chat.ports import Begun, Choose, Joined
-from runnel.events import Aborted
+from runnel.events import Aborted, Position, Token, Usage
+from runnel.store.tables import GenerationRow
 
 
 class StubbornModel(ToldModel):
@@ -88,7 +91,7 @@ async def test_what_is_stopped_and_lost_in_one_moment_is_lost(chat: Chat) -> Non
         pass
     chat.running.stop(asked.id, aborted("user"))
     await asyncio.sleep(0)  # the interruption is on its way
-    chat.running.lose(asked.id)
+    chat.running.lose(asked.id, asked.fence)
     await chat.running.await_end(asked.id, 10)
     assert not len(chat.running)
     assert (await chat.stored(asked)).end is None  # that is for another to write
@@ -114,3 +117,16 @@ async def test_what_is_written_down_after_the_grace_has_its_end_too(
     asked = await asking
     await draining
     assert (await chat.stored(asked)).status is Status.INTERRUPTED
+
+
+async def test_who_has_lost_an_answer_neither_ends_it_nor_takes_its_log(chat: Chat) -> None:
+    generation = (await chat.begin(chat.question())).generation
+    async with chat.database.write() as connection:
+        await connection.execute(update(GenerationRow).values(fence=2))
+    last = await chat.log.begin(generation.id, 1, 2, generation.start())
+    closing = Closing(chat.store, chat.log, chat.observed, store_retry_seconds=1)
+    ending = Ending(Status.FAILED, "x", Position(2, 1), Usage(1, 1, "estimated"))
+    await closing.give_up(generation, ending, "why?")
+    assert not chat.observed.generations
+    assert await chat.log.append(generation.id, 2, last, [Token("a")]) == Position(1, 1)
+    assert (await chat.stored(generation)).status is Status.QUEUED

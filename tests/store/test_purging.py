@@ -284,12 +284,14 @@ async def test_a_session_that_is_not_marked_is_not_deleted(chat: Chat) -> None:
 
 async def test_for_who_is_being_deleted_nothing_is_begun_on_any_instance(chat: Chat) -> None:
     purging, files = SqlPurging(chat.database), SqlAttachments(chat.database)
-    await purging.leave(chat.user_id, now() + timedelta(minutes=1))
+    until = now() + timedelta(minutes=1)
+    await purging.leave(chat.user_id, until)
+    await purging.stay(chat.user_id, until - timedelta(seconds=1))  # another's broke off
     for refused in (ask(chat), files.refuse_leaving(chat.user_id)):
         with pytest.raises(RunnelError) as leaving:
             await refused
         assert (leaving.value.code, leaving.value.retryable) == (Code.CONFLICT, False)
-    await purging.leave(chat.user_id, None)  # it broke off
+    await purging.stay(chat.user_id, until)  # it broke off
     await ask(chat, "one")
     # Whoever was deleting it has gone in mid-work, long ago.
     await purging.leave(chat.user_id, now() - timedelta(seconds=1))

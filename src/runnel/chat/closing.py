@@ -49,7 +49,13 @@ class Closing:
         if ended.end is None or ended.fence != generation.fence:
             raise StaleFence(generation.id)
         self._tell_others(ended, question)
-        await self._tell_readers(ended, last)
+        try:
+            await self._tell_readers(ended, last)
+        except StaleFence:
+            raise
+        except Exception:  # noqa: BLE001 - it has ended, whatever comes: it is told once
+            _log.exception("generation.end_not_told", generation_id=generation.id)
+            self._log.hide(generation.id)
 
     async def leave(self, generation_id: str) -> None:
         """Another has become the owner of a generation, or it is gone: its readers are let go."""
@@ -95,12 +101,16 @@ class Closing:
         """One try at the plainest end, so that no generation is left running; then readers go."""
         try:
             ended = await self._store.finish(generation.id, generation.fence, ending)
-            if ended is not None and ended.end is not None:
-                self._observer.ended(ended, question)
         except Exception:  # noqa: BLE001 - there is nothing left to try
             _log.exception("generation.not_ended", generation_id=generation.id)
-        finally:
             self._log.drop(generation.id)
+            return
+        if ended is not None and ended.fence != generation.fence:
+            await self.leave(generation.id)  # its log is another's by now
+            return
+        self._log.drop(generation.id)
+        if ended is not None and ended.end is not None:
+            self._observer.ended(ended, question)
 
     async def _stored(self, generation: Generation, ending: Ending) -> Generation | None:
         """Writes the end, for as long as it takes."""

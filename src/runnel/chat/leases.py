@@ -84,17 +84,17 @@ class Leases:
         """One renewal. What is another's by now is lost to its producer; what was asked of a row
         is done. Raises RunnelError `store_unavailable`.
         """
-        ids = self._running.ids()
-        if not ids:
+        fences = self._running.fences()
+        if not fences:
             return
         held = {
             each.generation_id: each
-            for each in await self._store.renew(self._owner, ids, self._lease_seconds)
+            for each in await self._store.renew(self._owner, fences, self._lease_seconds)
         }
-        for generation_id in ids:
+        for generation_id, fence in fences.items():
             mine = held.get(generation_id)
             if mine is None:
-                self._running.lose(generation_id)
+                self._running.lose(generation_id, fence)
                 continue
             if mine.abort_by is not None:
                 self._running.stop(generation_id, aborted(mine.abort_by))

@@ -1,7 +1,7 @@
 """The live producers of this instance: started, watched, checkpointed, aborted, drained."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -68,9 +68,10 @@ class Running:
         """Whether the drain has begun."""
         return self._closing
 
-    def ids(self) -> Collection[str]:
-        """What is made here."""
-        return {producer.generation.id for producer in self._producers.values()} | self._held
+    def fences(self) -> Mapping[str, int | None]:
+        """What is made here, and with which fence; None: it has no producer yet."""
+        made = [producer.generation for producer in self._producers.values()]
+        return {**dict.fromkeys(self._held), **{each.id: each.fence for each in made}}
 
     @contextmanager
     def holding(self, generation_id: str) -> Generator[None]:
@@ -143,9 +144,10 @@ class Running:
         self._stop_some(lambda made: made.user_id == user_id, outcome)
         self._stop_some(lambda made: made.session_id == session_id, outcome)
 
-    def lose(self, generation_id: str) -> None:
-        """Another instance makes it by now."""
-        for producer in self._chosen(lambda made: made.id == generation_id).values():
+    def lose(self, generation_id: str, fence: int | None) -> None:
+        """Another instance makes it by now, unless it has come back meanwhile with another fence."""
+        lost = self._chosen(lambda made: (made.id, made.fence) == (generation_id, fence))
+        for producer in lost.values():
             producer.lose()
 
     def abort(self, user_id: str, generation_id: str, by: str) -> bool:

@@ -28,7 +28,7 @@ async def renew(
     """
     own = (
         select(GenerationRow.id)
-        .where(GenerationRow.id.in_(ids), GenerationRow.owner == owner, IS_LIVE)
+        .where(GenerationRow.id.in_([*ids]), GenerationRow.owner == owner, IS_LIVE)
         .order_by(GenerationRow.id)
         .with_for_update(key_share=True)
     )

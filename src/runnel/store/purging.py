@@ -22,9 +22,13 @@ class SqlPurging:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def leave(self, user_id: str, until: datetime | None) -> None:
+    async def leave(self, user_id: str, until: datetime) -> None:
         async with self._database.write() as connection:
             await users.leave(connection, user_id, until)
+
+    async def stay(self, user_id: str, until: datetime) -> None:
+        async with self._database.write() as connection:
+            await users.stay(connection, user_id, until)
 
     async def mark(self, user_id: str, session_id: str, moment: datetime) -> bool:
         async with self._database.write() as connection:

@@ -72,10 +72,19 @@ async def admit(connection: AsyncConnection, user_id: str, *, alone: bool = Fals
         raise RunnelError(Code.CONFLICT, "The account is being deleted.", retryable=False)
 
 
-async def leave(connection: AsyncConnection, user_id: str, until: datetime | None) -> None:
-    """Nothing is begun for the user till then; None: it stays after all."""
+async def leave(connection: AsyncConnection, user_id: str, until: datetime) -> None:
+    """Nothing is begun for the user till then."""
     await connection.execute(
         update(UserRow).where(UserRow.id == user_id).values(leaving_until=until)
+    )
+
+
+async def stay(connection: AsyncConnection, user_id: str, until: datetime) -> None:
+    """It stays after all, unless another has said meanwhile that it leaves."""
+    await connection.execute(
+        update(UserRow)
+        .where(UserRow.id == user_id, UserRow.leaving_until == until)
+        .values(leaving_until=None)
     )
 
 

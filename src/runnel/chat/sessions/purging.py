@@ -57,8 +57,12 @@ class PurgeStore(Protocol):
     Raises RunnelError `store_unavailable`.
     """
 
-    async def leave(self, user_id: str, until: datetime | None) -> None:
-        """Nothing is begun for a user till then, on any instance; None: it stays after all."""
+    async def leave(self, user_id: str, until: datetime) -> None:
+        """Nothing is begun for a user till then, on any instance."""
+        ...
+
+    async def stay(self, user_id: str, until: datetime) -> None:
+        """What was said so is taken back, unless another has said something else meanwhile."""
         ...
 
     async def mark(self, user_id: str, session_id: str, moment: datetime) -> bool:
@@ -208,12 +212,13 @@ class Purging:
     @asynccontextmanager
     async def _leaving(self, user_id: str) -> AsyncGenerator[None]:
         """Inside, nothing is begun for the user any more; if it breaks off, again."""
-        await self._store.leave(user_id, self._clock() + _LEAVING)
+        until = self._clock() + _LEAVING
+        await self._store.leave(user_id, until)
         try:
             yield
         except BaseException:
             with suppress(RunnelError):  # then it is over by itself
-                await self._store.leave(user_id, None)
+                await self._store.stay(user_id, until)
             raise
 
     async def _finish(self, marked: Sequence[Marked]) -> None:
