@@ -14,8 +14,10 @@ from runnel.chat.entities import Ask, AskKey, Ending, Params, Status, Turn
 from runnel.chat.model_ports import Piece
 from runnel.chat.outcomes import aborted
 from runnel.chat.ports import Begun, Choose, Joined
+from runnel.errors import Code, RunnelError
 from runnel.events import Aborted, Position, Token, Usage
 from runnel.store.tables import GenerationRow
+from waiting import soon
 
 
 class StubbornModel(ToldModel):
@@ -130,3 +132,20 @@ async def test_who_has_lost_an_answer_neither_ends_it_nor_takes_its_log(chat: Ch
     assert not chat.observed.generations
     assert await chat.log.append(generation.id, 2, last, [Token("a")]) == Position(1, 1)
     assert (await chat.stored(generation)).status is Status.QUEUED
+
+
+async def test_what_cannot_be_handed_back_is_not_ended_either(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise RunnelError(Code.STORE_UNAVAILABLE, "away")
+
+    asked = await chat.service().ask(chat.question())
+    chat.model.say("a")
+    [producer] = chat.running._producers.values()
+    await soon(lambda: producer._writer.confirmed == 1)
+    monkeypatch.setattr(chat.store, "hand_back", away)
+    producer.hand_back()
+    await soon(lambda: not len(chat.running))
+    assert (await chat.stored(asked)).status is Status.RUNNING
+    assert not chat.observed.generations

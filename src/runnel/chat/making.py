@@ -9,9 +9,10 @@ from runnel.chat.attachments.ports import AttachmentFiles
 from runnel.chat.attempt import Bounds, Question
 from runnel.chat.choosing import able
 from runnel.chat.entities import Ask, Generation, Params, Turn
+from runnel.chat.inherited import Inherited
 from runnel.chat.model_ports import Candidates, Catalog
 from runnel.chat.ports import Found, Observer, Store, StreamLog
-from runnel.chat.producer import Inherited, Producer
+from runnel.chat.producer import Producer
 from runnel.chat.prompt import Prompt, fit, instructions, whole
 from runnel.chat.sessions.values import SessionSettings
 from runnel.chat.terms import Terms
@@ -78,7 +79,7 @@ class Making:
     ) -> Producer:
         """What is to make a generation's answer."""
         contents = await self._contents(asked.turns, candidates)
-        prompt = partial(_prompt, asked, contents, stateless)
+        prompt = partial(_prompt, asked, contents, stateless=stateless)
         question = Question(
             asked.turns[-1].text,
             candidates.models,
@@ -109,7 +110,7 @@ class Making:
         )
 
 
-def _prompt(asked: Asked, contents: Contents, stateless: bool, terms: Terms) -> Prompt:  # noqa: FBT001 - bound by name's order
+def _prompt(asked: Asked, contents: Contents, terms: Terms, *, stateless: bool) -> Prompt:
     own = instructions(terms.system_prompt, asked.settings)
     if stateless:
         return whole(asked.turns, system_prompt=own)

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -15,6 +14,7 @@ import structlog
 from runnel.chat.attempt import Attempt, Bounds, Question
 from runnel.chat.closing import Closing
 from runnel.chat.entities import Ending, Generation, ModelName, Status
+from runnel.chat.inherited import Inherited
 from runnel.chat.model_ports import Model
 from runnel.chat.outcomes import Outcome, aborted, completed, failed
 from runnel.chat.ports import Checkpoint, Observer, StaleFence, Store, StreamLog
@@ -26,20 +26,6 @@ from runnel.events import Event, Position, Reset, Token, Usage
 
 _log = structlog.stdlib.get_logger()
 _STORE_PAUSE: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Inherited:
-    """What another instance has made of an answer that is taken over.
-
-    `text` is what is gone on with; empty, it is begun anew. Either way in another epoch: who says
-    that a log was not put back to an older state, and that readers have no more than it shows?
-    `spent` is what has been used for all that was said.
-    """
-
-    text: str
-    spent: Usage | None
-    age_seconds: float
 
 
 class Producer:
@@ -338,8 +324,12 @@ class Producer:
         self._writer.close()
         generation = self.generation
         unsaved = self.unsaved()
-        await self._store.hand_back(generation.id, generation.fence, unsaved)
-        _log.info("generation.handed_back", generation_id=generation.id)
+        try:
+            await self._store.hand_back(generation.id, generation.fence, unsaved)
+        except RunnelError:  # its lease runs out by itself
+            _log.warning("generation.not_handed_back", generation_id=generation.id)
+        else:
+            _log.info("generation.handed_back", generation_id=generation.id)
 
     def _new_epoch(self) -> Position:
         """Where the first event of an epoch stands whose end no position of the log's is."""

@@ -9,11 +9,11 @@ import structlog
 
 from runnel.chat.closing import Closing
 from runnel.chat.entities import Ending, Generation, Params, Turn
+from runnel.chat.inherited import Inherited
 from runnel.chat.making import Making
 from runnel.chat.model_ports import Candidates
 from runnel.chat.outcomes import Outcome, aborted, interrupted
 from runnel.chat.ports import Recovered, StaleFence, StreamLog
-from runnel.chat.producer import Inherited
 from runnel.chat.running import Running
 from runnel.chat.sessions.values import SessionSettings
 from runnel.chat.text import estimate_tokens
