@@ -53,7 +53,7 @@ def ask(house: House, who: Signed, path: str = "/chat", **members: Any) -> httpx
 def settle(server: LiveServer) -> None:
     running = server.server.parts.chat._running
     server.call(running.drain(30))
-    running._closing = False
+    running._closing = running._ending = False
 
 
 def models_of(provider: Provider) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def test_a_stop_of_the_server_is_no_whole_answer(v1: Surface) -> None:
         chat._running._drained = False  # by the tests before
         v1.server.call(chat.drain(0))
         rest = "\n".join([*lines, ""]).lstrip()
-    chat._running._closing = False
+    chat._running._closing = chat._running._ending = False
     [chunk] = chunks_of(rest.encode())
     assert chunk["error"]["code"] == "interrupted"
     assert v1.ended() == ("interrupted", "half", None, "interrupted")
