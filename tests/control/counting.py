@@ -9,7 +9,9 @@ from runnel.control.redis_client import RedisClient, open_redis
 from runnel.control.redis_reach import Reach
 
 #: How long a call to Redis may take. A machine that is busy takes its time too.
-TIMEOUT_SECONDS = 0.3
+TIMEOUT_SECONDS = 10
+#: The same where Redis is frozen, and the bound itself is waited for.
+HASTY_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +21,11 @@ class Counting:
 
 
 @asynccontextmanager
-async def counting(url: str) -> AsyncGenerator[Counting]:
-    async with open_redis(url, timeout_seconds=TIMEOUT_SECONDS, most_connections=16) as client:
-        reach = Reach(client, timeout_seconds=TIMEOUT_SECONDS)
+async def counting(
+    url: str, *, timeout_seconds: float = TIMEOUT_SECONDS
+) -> AsyncGenerator[Counting]:
+    async with open_redis(url, timeout_seconds=timeout_seconds, most_connections=16) as client:
+        reach = Reach(client, timeout_seconds=timeout_seconds)
         watching = asyncio.create_task(reach.watch())
         try:
             yield Counting(client, reach)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from counting import Counting, back, counting
+from counting import HASTY_SECONDS, TIMEOUT_SECONDS, Counting, back, counting
 
 from redis_server import RedisServer
 from runnel.accounts.connections import Connected
@@ -18,9 +18,9 @@ RENEW_SECONDS = 0.2
 
 @asynccontextmanager
 async def register(
-    url: str, prefix: str, *, renews: bool = True
+    url: str, prefix: str, *, renews: bool = True, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> AsyncGenerator[tuple[RedisConnections, Counting]]:
-    async with counting(url) as one:
+    async with counting(url, timeout_seconds=timeout_seconds) as one:
         connections = RedisConnections(
             one.client, one.reach, prefix, renew_seconds=RENEW_SECONDS if renews else 1000
         )
@@ -132,7 +132,8 @@ async def test_those_of_an_instance_that_died_run_out_and_the_others_stay(
 
 async def test_nothing_is_kept_of_those_who_left(redis: RedisServer) -> None:
     redis.call("FLUSHALL")
-    async with register(redis.url, "left") as (first, _):
+    # A renewal that was cut off, and a call in vain, would leave what then runs out by itself.
+    async with register(redis.url, "left", renews=False) as (first, _):
         await asyncio.gather(
             *(first.enter(connected(n, f"user {n}"), most_of_user=1) for n in range(300))
         )
@@ -175,7 +176,7 @@ async def test_while_redis_is_away_the_bound_is_that_of_an_instance(redis: Redis
 
 
 async def test_a_redis_that_hangs_holds_up_no_handshake_for_long(redis: RedisServer) -> None:
-    async with register(redis.url, "hangs") as (first, _):
+    async with register(redis.url, "hangs", timeout_seconds=HASTY_SECONDS) as (first, _):
         redis.freeze()
         async with asyncio.timeout(2):
             for number in range(MOST):

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
-from counting import counting
+from counting import HASTY_SECONDS, TIMEOUT_SECONDS, counting
 
 from redis_server import RedisServer
 from runnel.chat.attendance import THERE_SECONDS, Attendance
@@ -35,9 +35,11 @@ class Instance:
 
 
 @asynccontextmanager
-async def owner_and_others(url: str, prefix: str) -> AsyncGenerator[tuple[Instance, ...]]:
+async def owner_and_others(
+    url: str, prefix: str, *, timeout_seconds: float = TIMEOUT_SECONDS
+) -> AsyncGenerator[tuple[Instance, ...]]:
     """The first makes an answer that needs a reader; for longer than the grace it has had none."""
-    async with counting(url) as one:
+    async with counting(url, timeout_seconds=timeout_seconds) as one:
         every = tuple(
             Instance(RedisPresence(one.client, one.reach, prefix, name)) for name in "abc"
         )
@@ -120,7 +122,11 @@ async def test_an_answer_that_needs_none_is_not_told_of(redis_url: str, redis_pr
 async def test_while_redis_is_away_nobody_is_thought_to_have_left(
     redis: RedisServer, fault: str
 ) -> None:
-    async with owner_and_others(redis.url, fault) as (owner, other, _):
+    async with owner_and_others(redis.url, fault, timeout_seconds=HASTY_SECONDS) as (
+        owner,
+        other,
+        _,
+    ):
         getattr(redis, fault)()
         assert not await owner.attendance.deserted()
         other.audiences.enter(G, shared=True)

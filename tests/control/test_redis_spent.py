@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from counting import counting
+from counting import HASTY_SECONDS, counting
 
 from redis_server import RedisServer
 from runnel.control.redis_spent import RedisSpent
@@ -35,7 +35,7 @@ async def test_two_prefixes_on_one_redis_do_not_meet(redis_url: str, redis_prefi
 async def test_while_redis_is_away_a_ticket_is_refused_and_later_ones_are_good(
     redis: RedisServer, fault: str
 ) -> None:
-    async with counting(redis.url) as one:
+    async with counting(redis.url, timeout_seconds=HASTY_SECONDS) as one:
         spent = RedisSpent(one.client, one.reach, fault)
         assert await spent.spend("first", LATER, 30)
         redis.freeze() if fault == "freeze" else redis.stop()
