@@ -6,6 +6,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNNEL := $(BIN)/runnel
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Where what npm installs is run from, and the page that it checks.
+NPM_BIN := $(CURDIR)/tests/js/node_modules/.bin
+PAGE_DIR := src/runnel/edge/page
 # The tests with readers from npm are left out where there is no npm. (The redirection has make ask
 # a shell: only a shell knows `command`.)
 NPM_INSTALLED := $(if $(shell command -v npm 2>/dev/null),tests/js/node_modules/.installed)
@@ -44,16 +47,28 @@ test-long: .venv/installed-dev ## Cut streams, race abort against the end, break
 	RUNNEL_CHAOS=50 $(BIN)/pytest tests/many/test_chaos.py
 
 .PHONY: check
-check: .venv/installed-dev ## Lint, types, and the direction of imports
+check: .venv/installed-dev check-page ## Lint, types, and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# The page and its client are JavaScript as browsers read it; their types stand in comments.
+.PHONY: check-page
+ifneq ($(NPM_INSTALLED),)
+check-page: $(NPM_INSTALLED)
+	$(NPM_BIN)/tsc --project $(PAGE_DIR)/jsconfig.json
+	cd $(PAGE_DIR) && $(NPM_BIN)/prettier --log-level warn --check .
+else
+check-page:
+	@echo "npm is missing: the page's JavaScript is not checked." >&2; test "$(CI)" != true
+endif
+
 .PHONY: format
-format: .venv/installed-dev ## Format the code
+format: .venv/installed-dev $(NPM_INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix --exit-zero --quiet
 	$(BIN)/ruff format
+	$(if $(NPM_INSTALLED),cd $(PAGE_DIR) && $(NPM_BIN)/prettier --log-level warn --write .)
 
 .PHONY: install
 install: .venv/installed ## Make .venv and install what requirements.lock names
@@ -96,7 +111,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 	@touch $@
 
 tests/js/node_modules/.installed: tests/js/package-lock.json tests/js/package.json
-	@echo "Installing the readers from npm that the tests use."
+	@echo "Installing what the tests and checks use from npm."
 	@cd tests/js && npm ci --no-audit --no-fund --loglevel error --progress false
 	@touch $@
 
@@ -109,7 +124,7 @@ tests/js/node_modules/.installed: tests/js/package-lock.json tests/js/package.js
 
 # /docs and /redoc are served from $(DOCS_DIR) and load nothing from elsewhere. To upgrade: change
 # a version here, run `make vendor-docs`, look at both pages, commit.
-DOCS_DIR := src/runnel/edge/page/docs
+DOCS_DIR := $(PAGE_DIR)/docs
 SWAGGER_UI_VERSION := 5.35.0
 REDOC_VERSION := 2.5.4
 # Only whole `//# sourceMappingURL=name.map` and `/*# ... */` comments: the maps are not vendored,
@@ -134,3 +149,25 @@ vendor-docs: ## Fetch the pages behind /docs and /redoc anew (needs npm)
 		"$$tmp"/redoc/bundles/*.worker.js.LICENSE.txt >"$(DOCS_DIR)/redoc.LICENSE"; \
 	printf '%s\n' 'swagger-ui-dist $(SWAGGER_UI_VERSION) Apache-2.0' \
 		'redoc $(REDOC_VERSION) MIT' >"$(DOCS_DIR)/VERSIONS.txt"
+
+# The page makes Markdown into HTML with these two. To upgrade: as with the docs.
+PAGE_VENDOR_DIR := $(PAGE_DIR)/vendor
+MARKED_VERSION := 18.2.1
+DOMPURIFY_VERSION := 3.5.0
+
+.PHONY: vendor-page
+vendor-page: ## Fetch what the page needs from npm anew (needs npm)
+	set -eu; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm pack --silent --pack-destination "$$tmp" \
+		marked@$(MARKED_VERSION) dompurify@$(DOMPURIFY_VERSION) >/dev/null; \
+	mkdir "$$tmp/marked" "$$tmp/purify"; \
+	tar -xzf "$$tmp/marked-$(MARKED_VERSION).tgz" -C "$$tmp/marked" --strip-components=1; \
+	tar -xzf "$$tmp/dompurify-$(DOMPURIFY_VERSION).tgz" -C "$$tmp/purify" --strip-components=1; \
+	$(STRIP_SOURCE_MAPS) "$$tmp/marked/lib/marked.esm.js" >"$(PAGE_VENDOR_DIR)/marked.js"; \
+	$(STRIP_SOURCE_MAPS) "$$tmp/purify/dist/purify.es.mjs" >"$(PAGE_VENDOR_DIR)/purify.js"; \
+	cp "$$tmp/marked/lib/marked.d.ts" "$(PAGE_VENDOR_DIR)/marked.d.ts"; \
+	cp "$$tmp/purify/dist/purify.es.d.mts" "$(PAGE_VENDOR_DIR)/purify.d.ts"; \
+	cp "$$tmp/marked/LICENSE" "$(PAGE_VENDOR_DIR)/marked.LICENSE"; \
+	cp "$$tmp/purify/LICENSE" "$(PAGE_VENDOR_DIR)/purify.LICENSE"; \
+	printf '%s\n' 'marked $(MARKED_VERSION) MIT' \
+		'dompurify $(DOMPURIFY_VERSION) Apache-2.0 (or MPL-2.0)' >"$(PAGE_VENDOR_DIR)/VERSIONS.txt"

@@ -17,7 +17,7 @@ from wire import NOBODYS_ID, House, Serve, bearer, models_of, problem
 SECRET: Final = "a secret of production, long enough to sign"
 METRICS_TOKEN: Final = "the token of the metrics' reader"
 ORIGIN: Final = "https://page.example"
-PAGES: Final = ("/docs", "/redoc")
+PAGES: Final = ("/", "/docs", "/redoc")
 
 
 @pytest.fixture
@@ -40,22 +40,25 @@ def test_monitors_may_ask_with_head(house: House, path: str) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_the_root_leads_to_the_docs(house: House) -> None:
-    answer = house.http.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
-    assert house.http.get("/", follow_redirects=True).status_code == 200
-
-
-def test_the_root_leads_to_the_docs_below_its_path(http: Callable[..., httpx.Client]) -> None:
+def test_the_page_stands_below_whatever_path_there_is(http: Callable[..., httpx.Client]) -> None:
     client = http(root_path="/chat-server/")
     # As a proxy sends it that takes the prefix off, and as one that does not.
-    for path in ("/", "/chat-server/"):
-        assert client.get(path).headers["location"] == "/chat-server/docs"
-    for path in ("/docs", "/chat-server/docs"):
-        assert client.get(path).status_code == 200
+    for path in ("/", "/chat-server/", "/docs", "/chat-server/docs"):
+        assert client.get(path).headers["content-type"].startswith("text/html")
     for path in ("/api/generate", "/chat-server/api/generate"):
         detail = problem(client.get(path), 405, "method_not_allowed")["detail"]
         assert str(client.base_url.join("/chat-server/api/generate")) in detail
+
+
+def test_any_page_may_import_the_client(house: House) -> None:
+    answer = house.http.get("/client.js", headers={"Origin": ORIGIN})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert "import " not in re.sub(r"/\*.*?\*/", "", answer.text, flags=re.DOTALL)  # it is whole
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert house.http.get("/client.js", headers=known).status_code == 304
 
 
 def test_the_server_is_alive(house: House) -> None:
@@ -197,7 +200,19 @@ def test_without_a_metrics_token_an_empty_one_opens_nothing(
         problem(client.get("/metrics", headers=bearer(token)), 401, "unauthorized")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/api", "/docs/assets/../../app.py", "/%00", "/%ff"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/api",
+        "/docs/assets/../../app.py",
+        "/page/../app.py",
+        "/page/%2e%2e/app.py",
+        "/page/jsconfig.json",
+        "/%00",
+        "/%ff",
+    ],
+)
 def test_what_is_not_there_is_a_404_problem(house: House, path: str) -> None:
     problem(house.http.get(path), 404, "not_found")
 
@@ -256,7 +271,7 @@ def test_every_kind_of_answer_has_the_security_headers(house: House, ada: Signed
         200: house.http.get("/me", **signed),
         201: house.http.post("/api/keys", **signed),
         204: house.http.delete(f"/api/keys/{key}", **signed),
-        307: house.http.get("/"),
+        307: house.http.get("/docs/"),
         401: house.http.get("/me"),
         403: house.http.post("/register", json={"username": "a", "password": "b"}),
         404: house.http.get("/nothing"),
@@ -294,7 +309,7 @@ def test_an_unfit_request_id_is_replaced(house: House, id_: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("root_path", ["", "/prefix"])
-def test_the_docs_load_what_they_need_and_from_nowhere_else(
+def test_the_pages_load_what_they_need_and_from_nowhere_else(
     http: Callable[..., httpx.Client], root_path: str, page: str
 ) -> None:
     client = http(root_path=root_path)
@@ -302,14 +317,14 @@ def test_the_docs_load_what_they_need_and_from_nowhere_else(
     assert answer.headers["content-type"].startswith("text/html")
     assert "//" not in answer.text
     linked: list[str] = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
-    assert len(linked) > 3
+    assert len(linked) >= 3
     for link in linked:
         url = urljoin(str(answer.url), link)
         assert urlsplit(url).netloc == urlsplit(str(client.base_url)).netloc
         asset = client.get(url)
         assert asset.status_code == 200
         assert asset.content
-        assert ("immutable" in asset.headers["cache-control"]) is ("/assets/" in url)
+        assert ("immutable" in asset.headers["cache-control"]) is ("/docs/assets/" in url)
     policy = answer.headers["content-security-policy"]
     assert "script-src 'self'" in policy
     assert "http" not in policy

@@ -19,6 +19,7 @@ from runnel.edge.http import (
     generations,
     keys,
     openai,
+    page,
     server,
     sessions,
     tickets,
@@ -70,6 +71,7 @@ def create_app(parts: Parts) -> ASGIApp:
         admin.router,
         exporting.router,
         docs.router,
+        page.router,
         ws.router,
     ):
         app.include_router(router)
@@ -81,7 +83,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _refuse_ambiguous_root(app: FastAPI, root_path: str) -> None:
     """Behind a proxy that takes the prefix off, /chat must not look as if it were still on."""
-    paths = [*app.openapi()["paths"], "/ws"]
+    paths = [*app.openapi()["paths"], "/ws", "/page"]
     if root_path and any(f"{path}/".startswith(f"{root_path}/") for path in paths):
         raise StartupError(
             f"ROOT_PATH: {root_path} is how routes of the server begin; take another"

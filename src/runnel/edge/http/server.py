@@ -1,11 +1,11 @@
-"""What tells of the server itself: /, /healthz, /readyz, /metrics, /models."""
+"""What tells of the server itself: /healthz, /readyz, /metrics, /models."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from runnel.edge.deps import AppParts
 from runnel.edge.http.shapes import (
@@ -23,11 +23,6 @@ from runnel.telemetry.metrics import CONTENT_TYPE
 
 router = APIRouter(route_class=PublicRoute, tags=["server"])
 _CHECK_SECONDS = 5.0
-
-
-@router.get("/", include_in_schema=False)
-async def root(request: Request) -> Response:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
 
 
 # Monitors ask with HEAD as well.
