@@ -36,6 +36,15 @@ class Tab:
         self._chromium = chromium
         self._page = page
 
+    @property
+    def page(self) -> Page:
+        """Playwright's own; what it gives is awaited by `do`."""
+        return self._page
+
+    def do(self, work: Coroutine[Any, Any, _T], seconds: float = CALL_SECONDS) -> _T:
+        """Runs a coroutine of Playwright's, as `tab.do(tab.page.reload())`."""
+        return self._chromium.call(work, seconds)
+
     def run(self, script: str, argument: Any = None) -> Any:
         """What an expression, or a function called with the argument, comes to in the page."""
         return self._chromium.call(self._page.evaluate(script, argument))
