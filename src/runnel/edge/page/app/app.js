@@ -17,6 +17,8 @@
  * @property {(text: string, kind?: "info" | "error") => void} tell shows a short note, and reads it
  *   to whoever cannot see it
  * @property {(sessionId: string | null) => void} open goes to a session; null: a new one
+ * @property {(session: any) => void} opened what is shown now, as the API tells of it: for the
+ *   address, the title, the list and the settings
  * @property {() => void} changed the list of sessions is not what it was, in all tabs
  */
 
