@@ -26,7 +26,8 @@ async def banner(settings: Settings, server: Server, url: str) -> str:
             f" -H 'Content-Type: application/json' -d '{question}'"
         ),
     ]
-    head = f"Runnel {__version__} listens on {url}\n  API docs  {url}{settings.root_path}/docs"
+    root = url + settings.root_path
+    head = f"Runnel {__version__} listens on {url}\n  Page      {root}/\n  API docs  {root}/docs"
     return "\n".join([head, admin_lines(settings, server), *lines, ""])
 
 
