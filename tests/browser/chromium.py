@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Final, Self, TypeVar
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from playwright.async_api import TimeoutError as PageTimeoutError
 
 _T = TypeVar("_T")
@@ -35,6 +35,16 @@ class Tab:
     def __init__(self, chromium: "Chromium", page: Page) -> None:
         self._chromium = chromium
         self._page = page
+        #: The addresses of all that was asked for, and all that stands in the console.
+        self.requested: list[str] = []
+        self.said: list[str] = []
+        self.thrown: list[str] = []
+
+    def listen(self) -> None:
+        """From now on. To be called in Playwright's loop."""
+        self._page.on("request", lambda request: self.requested.append(request.url))
+        self._page.on("console", lambda message: self.said.append(message.text))
+        self._page.on("pageerror", lambda error: self.thrown.append(str(error)))
 
     @property
     def page(self) -> Page:
@@ -86,16 +96,19 @@ class Chromium:
     @contextmanager
     def tab(self, url: str, **options: Any) -> Generator[Tab]:
         """Shows a page; what it throws fails the test. `options` are those of its profile."""
-        thrown: list[str] = []
         context = self.call(self._browser.new_context(**options))
         try:
-            page = self.call(context.new_page())
-            page.on("pageerror", lambda error: thrown.append(str(error)))
-            self.call(page.goto(url))
-            yield Tab(self, page)
+            tab = self.call(self._listening_tab(context))
+            self.call(tab.page.goto(url))
+            yield tab
         finally:
             self.call(context.close())
-        assert thrown == []
+        assert tab.thrown == []
+
+    async def _listening_tab(self, context: BrowserContext) -> Tab:
+        tab = Tab(self, await context.new_page())
+        tab.listen()
+        return tab
 
     def _run(self) -> None:
         try:
