@@ -197,3 +197,10 @@ def test_answers_of_hidden_sessions_count(server: LiveServer, ada: httpx.Client)
     ask(ada)
     query(server, "UPDATE sessions SET hidden = true")
     assert used(ada)["total"]["generations"] == 1
+
+
+def test_a_message_says_what_it_cost(ada: httpx.Client) -> None:
+    answer = ada.post("/chat", json={"message": "hi", "model": "dear"}).json()
+    messages = ada.get(f"/api/chat/sessions/{answer['session_id']}/messages").json()["messages"]
+    assert messages[-1]["metadata"]["usage"] == answer["usage"]
+    assert answer["usage"]["cost"] == pytest.approx(0.05)

@@ -1,13 +1,16 @@
 """Sessions are made, listed, set, closed and opened again."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from provider import Answer
 from talking import SESSIONS, Talker
 from wire import NOBODYS_ID, query
+
+#: What a message says of its making, in the words of the answer itself.
+MADE: Final = ("model", "provider", "provider_model", "usage", "finish_reason", "first_token_ms")
 
 MEMBERS = {
     "session_id",
@@ -283,6 +286,13 @@ def test_messages_say_who_made_them_and_what_they_took(ada: Talker) -> None:
             "tokens_used": None,
             "processing_time": None,
             "agent_used": None,
+            "model": None,
+            "provider": None,
+            "provider_model": None,
+            "usage": None,
+            "finish_reason": None,
+            "first_token_ms": None,
+            "error": None,
             "attachments": [],
         },
         "reactions": {"helpful": None, "rating": None},
@@ -293,7 +303,32 @@ def test_messages_say_who_made_them_and_what_they_took(ada: Talker) -> None:
         "processing_time": answered["latency_ms"] / 1000,
         "agent_used": "chat/test",
         "attachments": [],
+        "error": None,
+        **{name: answered[name] for name in MADE},
     }
+
+
+def test_a_failed_answer_says_why_and_a_running_one_what_is_known(ada: Talker) -> None:
+    provider = ada.house.provider
+    provider.answer("test", Answer(["half"], cut_after=1))
+    failed = ada.call("POST", "/chat", {"message": "x", "session_id": "s"})
+    *_, told = ada.messages("s")
+    assert told["status"] == "failed"
+    error = told["metadata"]["error"]
+    assert error["code"] == "upstream_incomplete"
+    assert error == ada.ok("GET", f"/api/generations/{told['generation_id']}")["error"]
+    assert told["metadata"]["usage"]["source"] == "estimated"
+    assert (failed.status_code, failed.json()["detail"]) == (502, error["message"])
+    provider.answer("test", Answer(["half"], gate_after=-1))
+    begun = ada.ok("POST", "/chat", {"message": "x", "session_id": "t", "background": True})
+    *_, running = ada.messages("t")
+    assert running["status"] in ("queued", "running")
+    ada.ok("POST", begun["abort_url"])
+    known = {"model": "chat/test", "provider": "openai", "provider_model": "test"}
+    metadata = running["metadata"]
+    assert {name: metadata[name] for name in (*MADE, "error")} == known | dict.fromkeys(
+        ("usage", "finish_reason", "first_token_ms", "error")
+    )
 
 
 def test_reactions_go_with_answers_and_can_be_taken_back(ada: Talker) -> None:

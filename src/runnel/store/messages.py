@@ -1,9 +1,9 @@
 """Queries of a session's messages, in pages: the active branch, or the whole tree."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Row, and_, func, select, tuple_
+from sqlalchemy import Row, and_, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Attachment, Role, Status
@@ -11,9 +11,28 @@ from runnel.chat.sessions.entities import Reactions, StoredMessage
 from runnel.chat.sessions.ports import MessagePage
 from runnel.store import attachments, pages, tree
 from runnel.store.sessions import FoundSession
+from runnel.store.shown import failure_of, usage_of
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow
 
 Found = tuple[list[StoredMessage], str | None]
+#: What is shown of the generation that made a message.
+_MADE: Final = (
+    GenerationRow.status,
+    GenerationRow.model,
+    GenerationRow.provider,
+    GenerationRow.provider_model,
+    GenerationRow.prompt_tokens,
+    GenerationRow.completion_tokens,
+    GenerationRow.usage_source,
+    GenerationRow.cost,
+    GenerationRow.finish_reason,
+    GenerationRow.error_code,
+    GenerationRow.error_message,
+    GenerationRow.error_retryable,
+    GenerationRow.error_retry_after,
+    GenerationRow.first_token_ms,
+    GenerationRow.latency_ms,
+)
 
 
 async def on_branch(connection: AsyncConnection, session: FoundSession, page: MessagePage) -> Found:
@@ -66,9 +85,7 @@ async def _messages(connection: AsyncConnection, ids: Sequence[str]) -> list[Sto
             MessageRow,
             SessionRow.project_id,
             GenerationRow.id.label("generation_id"),
-            GenerationRow.status,
-            _tokens().label("tokens"),
-            GenerationRow.latency_ms,
+            *_MADE,
             func.coalesce(GenerationRow.agent, GenerationRow.model).label("agent"),
         )
         .join(SessionRow, SessionRow.id == MessageRow.session_id)
@@ -78,10 +95,6 @@ async def _messages(connection: AsyncConnection, ids: Sequence[str]) -> list[Sto
     )
     attached = await attachments.of_messages(connection, ids)
     return [_shown(row, attached.get(row.id, ())) for row in rows]
-
-
-def _tokens() -> ColumnElement[int]:
-    return GenerationRow.prompt_tokens + GenerationRow.completion_tokens
 
 
 def _shown(
@@ -99,7 +112,13 @@ def _shown(
         content=row.content,
         status=Status(row.status or Status.COMPLETED),
         created_at=row.created_at,
-        tokens_used=row.tokens,
+        model=row.model,
+        provider=row.provider,
+        provider_model=row.provider_model,
+        usage=usage_of(row),
+        finish_reason=row.finish_reason,
+        failure=failure_of(row),
+        first_token_ms=row.first_token_ms,
         latency_ms=row.latency_ms,
         agent_used=row.agent,
         attachments=attached,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final, Literal, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Row, Select, String, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -188,10 +188,8 @@ async def _shown(
         position=position,
         context=None if row.context is None else Context(**row.context),
         finish_reason=cast("FinishReason | None", row.finish_reason),
-        usage=_usage(row.prompt_tokens, row.completion_tokens, row.usage_source, row.cost),
-        failure=_failure(
-            row.error_code, row.error_message, row.error_retry_after, retryable=row.error_retryable
-        ),
+        usage=usage_of(row),
+        failure=failure_of(row),
         aborted_by=row.aborted_by,
         first_token_ms=row.first_token_ms,
         latency_ms=row.latency_ms,
@@ -199,17 +197,20 @@ async def _shown(
     )
 
 
-def _usage(
-    prompt: int, completion: int | None, source: str | None, cost: float | None
-) -> Usage | None:
-    if completion is None or source is None:
+def usage_of(row: Row[*tuple[Any, ...]]) -> Usage | None:
+    """Of a row that has the columns; None for what no model has made, or has not yet."""
+    if row.completion_tokens is None or row.usage_source is None:
         return None
-    return Usage(prompt, completion, cast("Literal['provider', 'estimated']", source), cost)
+    return Usage(row.prompt_tokens, row.completion_tokens, row.usage_source, row.cost)
 
 
-def _failure(
-    code: str | None, message: str | None, retry_after: float | None, *, retryable: bool | None
-) -> Failure | None:
-    if code is None:
+def failure_of(row: Row[*tuple[Any, ...]]) -> Failure | None:
+    """Of a row that has the columns."""
+    if row.error_code is None:
         return None
-    return Failure(Code(code), message or "", retryable or False, retry_after)
+    return Failure(
+        Code(row.error_code),
+        row.error_message or "",
+        row.error_retryable or False,
+        row.error_retry_after,
+    )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from runnel.chat.entities import Attachment, Role, Status
+from runnel.chat.entities import Attachment, Failure, Role, Status
 from runnel.chat.sessions.searching import Match
 from runnel.chat.sessions.values import ClientInfo, SessionSettings
+from runnel.events import FinishReason, Usage
 
 
 class SessionStatus(StrEnum):
@@ -52,7 +53,7 @@ class Reactions:
 class StoredMessage:
     """One message. What an answer took is None for what no model has made, and while it is made.
 
-    `agent_used` is the alias that answered, or the graph's node.
+    `agent_used` is the alias that answered, or the graph's node; `model` is always the alias.
     """
 
     id: str
@@ -64,7 +65,13 @@ class StoredMessage:
     content: str
     status: Status
     created_at: datetime
-    tokens_used: int | None = None
+    model: str | None = None
+    provider: str | None = None
+    provider_model: str | None = None
+    usage: Usage | None = None
+    finish_reason: FinishReason | None = None
+    failure: Failure | None = None
+    first_token_ms: int | None = None
     latency_ms: int | None = None
     agent_used: str | None = None
     attachments: Sequence[Attachment] = ()

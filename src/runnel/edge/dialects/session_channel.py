@@ -41,6 +41,11 @@ _MESSAGE: Final[Mapping[str, str | None]] = {
 
 
 class SessionDialect:
+    """Without `chunks` a connection is told that answers begin and end, and not their text."""
+
+    def __init__(self, *, chunks: bool = True) -> None:
+        self._chunks = chunks
+
     def asks(self, frame: Frame) -> bool:
         return kind_of(frame) == "message"
 
@@ -122,7 +127,7 @@ class SessionDialect:
         match event:
             case Start():
                 return self.start(answer)
-            case Token():
+            case Token() if self._chunks:
                 return [
                     write(
                         type="stream_chunk",
@@ -131,7 +136,7 @@ class SessionDialect:
                         position=str(position),
                     )
                 ]
-            case Reset():
+            case Reset() if self._chunks:
                 return [reset_frame(answer, event, position)]
             case _:
                 return ()
@@ -164,7 +169,9 @@ class SessionDialect:
                 raise ValueError(end.type)
 
     def cache_key(self, answer: Answer) -> str | None:
-        return "ws-session-whole" if answer.whole else "ws-session"
+        if answer.whole:
+            return "ws-session-whole"
+        return "ws-session" if self._chunks else "ws-session-no-chunks"
 
 
 def _after(frame: Frame) -> Position | None:

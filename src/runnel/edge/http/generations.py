@@ -19,6 +19,7 @@ from runnel.edge.http.shapes import (
     GenerationShape,
     GenerationsShape,
     PollShape,
+    error_members,
     shaped,
 )
 from runnel.edge.http.streaming import AnswerStream, writing
@@ -132,7 +133,6 @@ async def follow_generation(
 
 
 def _shown(generation: Generation) -> GenerationShape:
-    failure = generation.failure
     return {
         "generation_id": generation.id,
         "session_id": generation.session_id,
@@ -145,8 +145,7 @@ def _shown(generation: Generation) -> GenerationShape:
         "context": _context(generation.context),
         "usage": usage_members(generation.usage) if generation.usage else None,
         "finish_reason": generation.finish_reason,
-        "error": failure
-        and {"code": failure.code, "message": failure.message, "retryable": failure.retryable},
+        "error": generation.failure and error_members(generation.failure),
         "created_at": generation.created_at,
         "first_token_ms": generation.first_token_ms,
         "latency_ms": generation.latency_ms,

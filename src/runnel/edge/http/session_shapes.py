@@ -7,6 +7,8 @@ from typing_extensions import TypedDict
 
 from runnel.chat.entities import Attachment
 from runnel.chat.sessions.entities import Reactions, Session, StoredMessage
+from runnel.edge.dialects.members import UsageShape, usage_members
+from runnel.edge.http.shapes import ErrorShape, error_members
 
 
 class MetadataShape(TypedDict):
@@ -79,11 +81,20 @@ class AttachmentShape(AttachedShape):
 
 
 class MessageMetadataShape(TypedDict):
-    """`processing_time` in seconds. What it took is null for what no model has made."""
+    """`processing_time` in seconds. What it took is null for what no model has made, and while it
+    is made. `agent_used` is the graph's node where there is one, else `model`.
+    """
 
     tokens_used: int | None
     processing_time: float | None
     agent_used: str | None
+    model: str | None
+    provider: str | None
+    provider_model: str | None
+    usage: UsageShape | None
+    finish_reason: str | None
+    first_token_ms: int | None
+    error: ErrorShape | None
     attachments: list[AttachedShape]
 
 
@@ -161,9 +172,16 @@ def message_shape(message: StoredMessage) -> MessageShape:
         "status": message.status,
         "timestamp": message.created_at,
         "metadata": {
-            "tokens_used": message.tokens_used,
+            "tokens_used": message.usage and message.usage.total_tokens,
             "processing_time": None if message.latency_ms is None else message.latency_ms / 1000,
             "agent_used": message.agent_used,
+            "model": message.model,
+            "provider": message.provider,
+            "provider_model": message.provider_model,
+            "usage": message.usage and usage_members(message.usage),
+            "finish_reason": message.finish_reason,
+            "first_token_ms": message.first_token_ms,
+            "error": message.failure and error_members(message.failure),
             "attachments": [attached_shape(attachment) for attachment in message.attachments],
         },
         "reactions": reactions_shape(message.reactions),

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
 
+from runnel.chat.entities import Failure
 from runnel.edge.dialects.members import UsageShape
 
 
@@ -29,6 +30,10 @@ class ErrorShape(TypedDict):
     code: str
     message: str
     retryable: bool
+
+
+def error_members(failure: Failure) -> ErrorShape:
+    return {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
 
 
 class ContextShape(TypedDict):

@@ -1,6 +1,7 @@
 """Where a connection is: what its path leads to, for whoever has signed in."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from runnel.accounts.connections import ChannelKind
@@ -9,7 +10,7 @@ from runnel.chat.entities import SessionRef
 from runnel.chat.sessions.refs import session_ref
 from runnel.edge.dialects.completions import CompletionsDialect
 from runnel.edge.dialects.session_channel import SessionDialect
-from runnel.edge.dialects.sockets import SocketDialect
+from runnel.edge.dialects.sockets import SocketDialect, invalid
 from runnel.edge.dialects.user_channel import UserDialect
 from runnel.errors import Code, RunnelError
 
@@ -26,8 +27,23 @@ class Place:
     session: SessionRef | None = None
 
 
-def place_of(path: PathKind, name: str, identity: Identity) -> Place:
-    """Raises RunnelError `not_found` where there is nothing for that user."""
+def place_of(path: PathKind, name: str, identity: Identity, query: Mapping[str, str]) -> Place:
+    """Raises RunnelError `not_found` where there is nothing for that user, and `invalid_request`
+    for a query that the place does not know what to do with.
+    """
+    place = _place_of(path, name, identity)
+    match query.get("chunks"):
+        case None:
+            return place
+        case "true" | "false" as chunks if place.kind == "session":
+            return replace(place, dialect=SessionDialect(chunks=chunks == "true"))
+        case "true" | "false":
+            raise invalid("chunks", "is of the channel of a session")
+        case _:
+            raise invalid("chunks", "is true or false")
+
+
+def _place_of(path: PathKind, name: str, identity: Identity) -> Place:
     match path:
         case "completions":
             return Place("completions", CompletionsDialect())

@@ -130,7 +130,9 @@ class _Socket:
             self._websocket.state.identity = identity
             structlog.contextvars.bind_contextvars(user_id=identity.user_id)
             self._signed_in = True
-            await self._register(place_of(path, name, identity), identity)
+            await self._register(
+                place_of(path, name, identity, self._websocket.query_params), identity
+            )
 
     async def _first_frame(self) -> Identity:
         client = self._websocket.client
@@ -201,6 +203,8 @@ def _close_of(error: RunnelError) -> tuple[CloseCode, str]:
     match error.code:
         case Code.NOT_FOUND:
             return CloseCode.UNKNOWN, error.message
+        case Code.INVALID_REQUEST:
+            return CloseCode.INVALID, error.message
         case Code.RATE_LIMITED:
             return CloseCode.TOO_MANY, error.message
         case Code.STORE_UNAVAILABLE | Code.STREAM_UNAVAILABLE:
