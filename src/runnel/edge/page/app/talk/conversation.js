@@ -3,44 +3,22 @@
  * there yet, and the answers that are being made. Knows no element.
  */
 
+import { onItsWay, statusOf } from "./items.js";
+import { chosen, outcome, written } from "./outcomes.js";
 import { MessageTree } from "./tree.js";
 
 /** @import { Answer, RunnelClient, RunnelError } from "../../client.js" */
-/** @import { Attached, Message, Status } from "./tree.js" */
+/** @import { Asked, Item } from "./items.js" */
+/** @import { Attached, Message } from "./tree.js" */
 /** @import { Options } from "../app.js" */
+/** @import { Reaction } from "./reactions.js" */
 
 const PAGE_MESSAGES = 500;
 
 /**
- * What was asked here and the server does not have yet.
- * @typedef {object} Asked
- * @property {string} key
- * @property {"ask" | "regenerate" | "edit"} kind
- * @property {string | null} after the message it follows; for `ask` whichever is the last then
- * @property {string} text
- * @property {Attached[]} attachments
- * @property {Answer} answer
+ * Tells `change`, `begun` (a new session has its id), `written`, `first` (token of an answer),
+ * `ended` and `refused`.
  */
-
-/**
- * One message to be shown. `key` stays the same from the asking on. `answer` is there while it is
- * being made, `asked` while the server does not have it. `place` of `places`: among those that
- * stand in its place on other branches.
- * @typedef {object} Item
- * @property {string} key
- * @property {"system" | "user" | "assistant"} role
- * @property {Status} status
- * @property {string} text
- * @property {Attached[]} attachments
- * @property {Message | null} message
- * @property {Answer | null} answer
- * @property {Asked | null} asked
- * @property {number} place
- * @property {number} places
- * @property {boolean} last
- */
-
-/** Tells `change`, `begun` (a new session has its id), `written`, `ended` and `refused`. */
 export class Conversation extends EventTarget {
   /** @type {any} the session as the API tells of it; null for a new one */
   session = null;
@@ -119,15 +97,36 @@ export class Conversation extends EventTarget {
       if (changes !== this.#changes) continue;
       this.session = session;
       this.#leafId = session.last_message_id;
-      for (const message of messages) this.#tree.put(message);
+      for (const message of messages) this.#put(message);
       const running =
         session.running_generation_id && this.#tree.ofGeneration(session.running_generation_id);
       if (running && !this.#answers.has(running.message_id)) {
         this.#follow(running.message_id, this.#client.attach(session.running_generation_id));
       }
       this.#tell("change");
+      for (const message of this.#tree.branch(this.#leafId)) {
+        if (message.status !== "failed" && message.status !== "interrupted") continue;
+        if (message.failure === undefined) this.#findFailure(message).catch(() => {});
+      }
       return;
     }
+  }
+
+  /** @param {Message} message as it was read */
+  #put(message) {
+    // What was found out about it beyond that is still true.
+    const failure = this.#tree.get(message.message_id)?.failure;
+    this.#tree.put(failure ? { ...message, failure } : message);
+  }
+
+  /** Finds out why an answer failed, which its message does not say. @param {Message} message */
+  async #findFailure(message) {
+    this.#tree.put({ ...message, failure: null });
+    const made = await this.#client.generation(/** @type {string} */ (message.generation_id));
+    const known = this.#tree.get(message.message_id);
+    if (!known || !made.error) return;
+    this.#tree.put({ ...known, failure: made.error });
+    this.#tell("change");
   }
 
   /** @param {string} id */
@@ -234,6 +233,13 @@ export class Conversation extends EventTarget {
   #follow(messageId, answer) {
     this.#changes++;
     this.#answers.set(messageId, answer);
+    answer.addEventListener("start", (event) => {
+      const { model } = /** @type {any} */ (event).detail;
+      const message = /** @type {Message} */ (this.#tree.get(messageId));
+      const metadata = { ...message.metadata, agent_used: message.metadata.agent_used ?? model };
+      this.#tree.put({ ...message, metadata });
+    });
+    answer.addEventListener("token", () => this.#tell("first"), { once: true });
     const ended = () => this.#ended(messageId, answer);
     answer.addEventListener("status", () => this.#tell("change"));
     answer.done.then(ended, ended);
@@ -247,7 +253,7 @@ export class Conversation extends EventTarget {
     const message = /** @type {Message} */ (this.#tree.get(messageId));
     this.#tree.put({ ...message, ...outcome(message, answer) });
     this.#tell("change");
-    this.#tell("ended");
+    this.dispatchEvent(new CustomEvent("ended", { detail: statusOf(answer) }));
     // It could not be followed to its end: what the server has of it is all there is.
     if (!answer.end) this.read().catch(() => {});
   }
@@ -267,6 +273,39 @@ export class Conversation extends EventTarget {
     this.#leafId = this.session.last_message_id;
     this.#tell("change");
     this.#tell("written");
+  }
+
+  /** @param {Message} message @param {Partial<Reaction>} changes */
+  async react({ message_id }, changes) {
+    const id = /** @type {string} */ (this.#id);
+    const reactions = await this.#client.sessions.react(id, message_id, changes);
+    this.#changes++;
+    this.#tree.put({ .../** @type {Message} */ (this.#tree.get(message_id)), reactions });
+    this.#tell("change");
+    this.#tell("written");
+  }
+
+  /** It takes questions again. Raises RunnelError. */
+  async reopen() {
+    const id = /** @type {string} */ (this.#id);
+    this.session = await this.#client.sessions.update(id, { status: "active" });
+    this.#changes++;
+    this.#tell("change");
+  }
+
+  /** Does not send a question that still waits here. @param {Asked} asked */
+  drop(asked) {
+    /** @type {any} */ (asked.answer).cancel();
+    this.#forget(asked);
+    this.#tell("change");
+  }
+
+  /** The one that stands before or behind a message on another branch.
+   *  @param {Message} message @param {1 | -1} by */
+  neighbour(message, by) {
+    const beside = this.#tree.beside(message);
+    const place = beside.findIndex((each) => each.message_id === message.message_id);
+    return beside[place + by];
   }
 
   /** Another session is shown. What is being made goes on, and what was asked is sent. */
@@ -300,69 +339,4 @@ export class Conversation extends EventTarget {
   #tell(type) {
     if (!this.#left) this.dispatchEvent(new Event(type));
   }
-}
-
-/** @param {Asked} asked @returns {Item} */
-function onItsWay(asked) {
-  const { key, text, attachments } = asked;
-  const role = asked.kind === "regenerate" ? "assistant" : "user";
-  const item = { key, role, text, attachments, asked, message: null, answer: null };
-  return /** @type {Item} */ ({ ...item, status: "queued", place: 0, places: 1, last: false });
-}
-
-/** @param {Answer} answer @returns {Status} */
-function statusOf(answer) {
-  if (answer.end?.type === "end") return "completed";
-  if (answer.end?.type === "aborted") return "aborted";
-  if (answer.end) return answer.end.code === "interrupted" ? "interrupted" : "failed";
-  return answer.position === null ? "queued" : "running";
-}
-
-/** What its end says of an answer. @param {Message} message @param {Answer} answer */
-function outcome(message, answer) {
-  const { end } = answer;
-  if (!end) return {};
-  const facts = end.type === "end" ? end : null;
-  const usage = end.type === "failed" ? null : end.usage;
-  return {
-    content: answer.text,
-    status: statusOf(answer),
-    metadata: {
-      ...message.metadata,
-      usage,
-      tokens_used: usage?.total_tokens ?? null,
-      processing_time: facts && facts.latency_ms / 1000,
-      agent_used: facts?.model ?? message.metadata.agent_used,
-      first_token_ms: facts?.first_token_ms ?? null,
-      finish_reason: facts?.finish_reason ?? null,
-      cost: usage?.cost ?? null,
-    },
-  };
-}
-
-/**
- * @param {string} id
- * @param {string | null} parentId
- * @param {"user" | "assistant"} role
- * @param {string} content
- * @param {Attached[]} attachments
- * @returns {Message}
- */
-function written(id, parentId, role, content, attachments) {
-  return {
-    message_id: id,
-    parent_id: parentId,
-    generation_id: null,
-    role,
-    content,
-    status: "completed",
-    timestamp: new Date().toISOString(),
-    metadata: { tokens_used: null, processing_time: null, agent_used: null, attachments },
-    reactions: { helpful: null, rating: null },
-  };
-}
-
-/** @param {Options} options */
-function chosen({ model, params }) {
-  return { model: model ?? undefined, params: Object.keys(params).length ? params : undefined };
 }

@@ -1,33 +1,93 @@
-/** One message as it is shown. What did not change is not touched. */
+/** One message as it is shown, with what can be done with it. What did not change is not touched. */
 
 import { h, setAttribute } from "../dom.js";
 import { words } from "../words.js";
+import { attachedFile } from "./attached.js";
+import { BranchBar } from "./branch_bar.js";
+import { copy } from "./copying.js";
+import { Details } from "./details.js";
+import { questionEditor } from "./editing.js";
+import { why } from "./faults.js";
+import { icon, iconButton } from "./icons.js";
 import { PlainText } from "./plain_text.js";
+import { Reactions } from "./reactions.js";
 
-/** @import { Answer } from "../../client.js" */
-/** @import { Item } from "./conversation.js" */
+/** @import { Answer, RunnelClient } from "../../client.js" */
+/** @import { Item } from "./items.js" */
+/** @import { Reaction } from "./reactions.js" */
 
 const t = words({
-  en: { you: "You", answer: "Answer", system: "System", regenerate: "Answer again" },
-  pt: { you: "Você", answer: "Resposta", system: "Sistema", regenerate: "Responder de novo" },
+  en: {
+    you: "You",
+    answer: "Answer",
+    answerBy: "Answer by {model}",
+    system: "System",
+    copy: "Copy",
+    regenerate: "Answer again",
+    edit: "Edit",
+    thinking: "Waiting for the answer",
+    sending: "Being sent",
+    queued: "Is sent when the server can be reached",
+    dropIt: "Do not send",
+    stopped: "Stopped.",
+    length: "The answer has reached its greatest length.",
+    content_filter: "The model's provider has held back the rest.",
+    tryAgain: "Try again",
+  },
+  pt: {
+    you: "Você",
+    answer: "Resposta",
+    answerBy: "Resposta de {model}",
+    system: "Sistema",
+    copy: "Copiar",
+    regenerate: "Responder de novo",
+    edit: "Editar",
+    thinking: "Esperando a resposta",
+    sending: "Sendo enviada",
+    queued: "Será enviada quando o servidor puder ser alcançado",
+    dropIt: "Não enviar",
+    stopped: "Parada.",
+    length: "A resposta chegou ao tamanho máximo.",
+    content_filter: "O provedor do modelo reteve o resto.",
+    tryAgain: "Tentar de novo",
+  },
 });
 
 /**
  * What can be done with a message.
  * @typedef {object} Actions
+ * @property {RunnelClient} client
  * @property {(item: Item) => void} regenerate
+ * @property {(item: Item, text: string) => void} edit
+ * @property {(item: Item, by: 1 | -1) => void} step to its neighbour on another branch
+ * @property {(item: Item, changes: Partial<Reaction>) => void} react
+ * @property {(item: Item) => void} drop does not send it after all
+ * @property {(error: unknown) => void} failed
  */
 
 export class MessageView {
+  branches;
   /** @type {Answer | null} */ #answer = null;
   /** @type {string | null} what the element was given */ #text = null;
+  /** @type {string | null} */ #files = null;
+  #actions;
   #content;
   #shown;
+  #attached = h("div", { class: "turn-files" });
+  #note = h("div", { class: "turn-note" });
+  #noted = "";
+  #details = new Details();
+  /** @type {Reactions | null} */ #reactions = null;
+  /** @type {HTMLButtonElement[]} those that ask something */ #asking = [];
+  /** @type {HTMLButtonElement | null} the same, of an answer that failed */ #tryAgain = null;
+  #editing = false;
+  #foot;
 
   /** @param {Item} item @param {Actions} actions */
   constructor(item, actions) {
     /** The newest that is known of it. */
     this.item = item;
+    this.#actions = actions;
     this.#content = h("div", {
       class: "turn-text",
       "data-testid": "message",
@@ -35,20 +95,16 @@ export class MessageView {
       dir: "auto",
     });
     this.#shown = new PlainText(this.#content);
-    const again = h(
-      "button",
-      {
-        type: "button",
-        "data-testid": "regenerate",
-        onclick: () => actions.regenerate(this.item),
-      },
-      t("regenerate"),
-    );
+    this.branches = new BranchBar((by) => actions.step(this.item, by));
+    this.#foot = h("footer", { class: "turn-foot" }, ...this.#buttons(item), this.branches.element);
+    if (item.role === "assistant") this.#foot.append(this.#details.element);
     this.element = h(
       "article",
-      { class: "turn", "data-of": item.role, "aria-label": nameOf(item) },
+      { class: "turn", "data-of": item.role },
+      this.#attached,
       this.#content,
-      item.role === "assistant" && h("footer", { class: "turn-foot" }, again),
+      this.#note,
+      this.#foot,
     );
     this.update(item);
   }
@@ -58,14 +114,33 @@ export class MessageView {
     return this.#shown.settled;
   }
 
-  /** @param {Item} item */
-  update(item) {
+  /** @param {Item} item @param {boolean} [busy] whether nothing can be asked now */
+  update(item, busy = false) {
     this.item = item;
+    setAttribute(this.element, "aria-label", nameOf(item));
+    setAttribute(this.element, "data-last", item.last);
     setAttribute(this.#content, "data-status", item.status);
-    if (item.answer) this.#follow(item.answer);
-    else if (this.#text !== item.text) {
-      this.#text = item.text;
-      this.#shown.set(item.text);
+    this.#showText(item);
+    this.#showFiles(item);
+    this.#showNote(item);
+    this.branches.show(item.place, item.places);
+    this.#foot.hidden = this.#editing || item.message === null || item.answer !== null;
+    for (const button of this.#asking) button.disabled = busy;
+    if (this.#tryAgain) this.#tryAgain.disabled = busy;
+    if (item.message) {
+      this.#details.show(item.message);
+      this.#reactions?.show(item.message.reactions);
+    }
+  }
+
+  // ---- its text
+
+  /** @param {Item} item */
+  #showText({ answer, text }) {
+    if (answer) this.#follow(answer);
+    else if (this.#text !== text) {
+      this.#text = text;
+      this.#shown.set(text);
       this.#shown.end();
     }
   }
@@ -78,6 +153,7 @@ export class MessageView {
     this.#shown.set(answer.text);
     answer.addEventListener("token", (event) => {
       const { text } = /** @type {any} */ (event).detail;
+      if (this.#text === "") this.#showNote(this.item);
       this.#text += text;
       this.#shown.append(text);
     });
@@ -89,9 +165,127 @@ export class MessageView {
       answer.addEventListener(end, () => this.#shown.end());
     }
   }
+
+  // ---- what stands beside it
+
+  /** @param {Item} item */
+  #showFiles({ attachments }) {
+    const files = attachments.map((file) => file.attachment_id).join();
+    if (files === this.#files) return;
+    this.#files = files;
+    const { client, failed } = this.#actions;
+    this.#attached.replaceChildren(
+      ...attachments.map((file) => attachedFile(client, file, failed)),
+    );
+  }
+
+  /** @param {Item} item */
+  #showNote(item) {
+    const { kind, text } = noteOf(item);
+    if (this.#noted === kind + text) return;
+    this.#noted = kind + text;
+    setAttribute(this.#note, "data-kind", kind || null);
+    this.#note.replaceChildren();
+    if (kind === "waiting") {
+      this.#note.append(h("span", { class: "dots", role: "img", "aria-label": text }));
+      return;
+    }
+    if (text) this.#note.append(h("span", {}, text));
+    if (kind === "failed") {
+      const press = () => this.#actions.regenerate(this.item);
+      const attributes = { type: "button", "data-testid": "try-again", onclick: press };
+      this.#tryAgain = h("button", attributes, icon("again"), t("tryAgain"));
+      this.#note.append(this.#tryAgain);
+    }
+    if (kind === "queued") {
+      const press = () => this.#actions.drop(this.item);
+      this.#note.append(
+        h("button", { type: "button", "data-testid": "drop", onclick: press }, t("dropIt")),
+      );
+    }
+  }
+
+  /** @param {Item} item */
+  #buttons({ role }) {
+    if (role === "user") {
+      const edit = iconButton("edit", t("edit"), {
+        "data-testid": "edit",
+        onclick: () => this.#edit(),
+      });
+      this.#asking.push(edit);
+      return [this.#copyButton(), edit];
+    }
+    if (role !== "assistant") return [];
+    const again = iconButton("again", t("regenerate"), {
+      "data-testid": "regenerate",
+      onclick: () => this.#actions.regenerate(this.item),
+    });
+    this.#asking.push(again);
+    this.#reactions = new Reactions((changes) => this.#actions.react(this.item, changes));
+    return [this.#copyButton(), again, this.#reactions.element];
+  }
+
+  #copyButton() {
+    const button = iconButton("copy", t("copy"), {
+      "data-testid": "copy",
+      onclick: async () => {
+        if (!(await copy(this.item.text))) return;
+        button.replaceChildren(icon("done"));
+        setTimeout(() => button.replaceChildren(icon("copy")), 1500);
+      },
+    });
+    return button;
+  }
+
+  #edit() {
+    const done = () => {
+      editor.element.remove();
+      this.#editing = this.#content.hidden = this.#foot.hidden = false;
+    };
+    const editor = questionEditor(this.item.text, {
+      ask: (text) => {
+        done();
+        this.#actions.edit(this.item, text);
+      },
+      cancel: () => {
+        done();
+        this.#foot.querySelector("button")?.focus();
+      },
+    });
+    this.#editing = this.#content.hidden = this.#foot.hidden = true;
+    this.#content.after(editor.element);
+    editor.begin();
+  }
 }
 
 /** @param {Item} item */
-function nameOf({ role }) {
-  return t(role === "user" ? "you" : role === "assistant" ? "answer" : "system");
+function nameOf({ role, message }) {
+  const model = message?.metadata.agent_used;
+  if (role === "assistant") return model ? t("answerBy", { model }) : t("answer");
+  return t(role === "user" ? "you" : "system");
+}
+
+/** What is to be said of how it stands. @param {Item} item */
+function noteOf({ role, status, asked, answer, message }) {
+  if (role === "user") {
+    if (!asked) return { kind: "", text: "" };
+    return asked.answer.status === "queued"
+      ? { kind: "queued", text: t("queued") }
+      : { kind: "sending", text: t("sending") };
+  }
+  const finish = message?.metadata.finish_reason;
+  switch (status) {
+    case "queued":
+    case "running":
+      return answer?.text ? { kind: "", text: "" } : { kind: "waiting", text: t("thinking") };
+    case "failed":
+    case "interrupted":
+      return { kind: "failed", text: why(message?.failure ?? { code: status, message: "" }) };
+    case "aborted":
+      return { kind: "stopped", text: t("stopped") };
+    default:
+      if (finish === "length" || finish === "content_filter")
+        return { kind: "cut", text: t(finish) };
+      return { kind: "", text: "" };
+  }
 }

@@ -4,49 +4,108 @@ import { h } from "../dom.js";
 import { words } from "../words.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { draftOf, keepDraft } from "./drafts.js";
+import { takeDropped } from "./dropping.js";
+import { whyOf } from "./faults.js";
 import { Thread } from "./thread.js";
 
 /** @import { App } from "../app.js" */
-/** @import { Item } from "./conversation.js" */
+/** @import { RunnelError } from "../../client.js" */
+/** @import { Asked, Item } from "./items.js" */
+/** @import { Actions } from "./message_view.js" */
 
 const t = words({
-  en: { lost: "The session cannot be shown: {why}" },
-  pt: { lost: "A sessão não pode ser mostrada: {why}" },
+  en: {
+    welcome: "What would you like to know?",
+    begun: "The answer has begun.",
+    completed: "The answer is finished.",
+    aborted: "The answer was stopped.",
+    failed: "The answer failed.",
+    interrupted: "The answer was interrupted.",
+  },
+  pt: {
+    welcome: "O que você gostaria de saber?",
+    begun: "A resposta começou.",
+    completed: "A resposta terminou.",
+    aborted: "A resposta foi parada.",
+    failed: "A resposta falhou.",
+    interrupted: "A resposta foi interrompida.",
+  },
 });
 
 export class Talk {
+  /** @type {Actions} */ #actions;
   #app;
   #conversation;
   #thread;
   #composer;
+  #welcome = h("p", { class: "talk-welcome" }, t("welcome"));
+  #announced = h("p", { class: "unseen", role: "status", "data-testid": "announced" });
+  #loading = false;
 
   /** @param {App} app */
   constructor(app) {
     this.#app = app;
-    this.#thread = this.#newThread();
-    this.#composer = new Composer({
-      send: (text) => this.#ask(text),
+    this.#actions = {
+      client: app.client,
+      regenerate: ({ message }) => {
+        if (message) this.#conversation.regenerate(message, app.options());
+        this.#thread.follow();
+      },
+      edit: ({ message }, text) => {
+        if (message) this.#conversation.edit(message, text, app.options());
+        this.#thread.follow();
+      },
+      step: (item, by) => this.#try(this.#step(item, by)),
+      react: ({ message }, changes) => {
+        if (message) this.#try(this.#conversation.react(message, changes));
+      },
+      drop: ({ asked }) => asked && this.#conversation.drop(asked),
+      failed: (error) => this.#app.tell(whyOf(error), "error"),
+    };
+    this.#thread = new Thread(this.#actions);
+    this.#composer = new Composer(app.client, {
+      send: (text, files) => {
+        this.#conversation.ask(text, files, app.options());
+        this.#thread.follow();
+      },
       stop: () => this.#try(this.#conversation.stop()),
+      reopen: () => this.#try(this.#reopen()),
+      changed: () => keepDraft(app.me.id, this.#conversation.id, this.#composer.draft),
     });
-    this.element = h("section", { class: "talk" }, this.#thread.element, this.#composer.element);
+    this.element = h(
+      "section",
+      { class: "talk" },
+      this.#welcome,
+      this.#thread.element,
+      this.#composer.element,
+      this.#announced,
+    );
+    takeDropped(this.element, (files) => this.#composer.addFiles(files));
     this.#conversation = this.#begin(null);
+    this.#composer.draft = draftOf(app.me.id, null);
+    this.#changed();
   }
 
   /** Shows a session; null: an empty, new one. @param {string | null} sessionId */
   async show(sessionId) {
     this.#conversation.leave();
-    const thread = this.#newThread();
+    const thread = new Thread(this.#actions);
     this.#thread.element.replaceWith(thread.element);
     this.#thread = thread;
     const conversation = (this.#conversation = this.#begin(sessionId));
+    this.#composer.tell("");
+    this.#composer.draft = draftOf(this.#app.me.id, sessionId);
+    this.#loading = sessionId !== null;
     this.#changed();
     if (sessionId === null) return;
     try {
       await conversation.read();
       if (conversation === this.#conversation) this.#app.opened(conversation.session);
     } catch (error) {
-      if (conversation !== this.#conversation) return;
-      this.#app.tell(t("lost", { why: /** @type {Error} */ (error).message }), "error");
+      if (conversation === this.#conversation) this.#app.tell(whyOf(error), "error");
+    } finally {
+      if (conversation === this.#conversation) this.#loading = false;
     }
   }
 
@@ -55,44 +114,68 @@ export class Talk {
     this.#composer.focus();
   }
 
-  #newThread() {
-    return new Thread({ regenerate: (item) => this.#regenerate(item) });
-  }
-
   /** @param {string | null} sessionId */
   #begin(sessionId) {
-    const conversation = new Conversation(this.#app.client, sessionId);
-    conversation.addEventListener("change", () => this.#changed());
-    conversation.addEventListener("begun", async () => {
+    const { client } = this.#app;
+    const conversation = new Conversation(client, sessionId);
+    /** @param {string} type @param {(event: any) => void} heard */
+    const on = (type, heard) => conversation.addEventListener(type, heard);
+    on("change", () => this.#changed());
+    on("begun", () => this.#try(this.#opened(conversation)));
+    on("written", () => this.#app.changed());
+    on("first", () => this.#announce("begun"));
+    on("ended", ({ detail }) => {
+      this.#announce(detail);
       this.#app.changed();
-      await this.#try(conversation.read());
-      if (conversation === this.#conversation) this.#app.opened(conversation.session);
     });
-    conversation.addEventListener("written", () => this.#app.changed());
-    conversation.addEventListener("ended", () => this.#app.changed());
-    conversation.addEventListener("refused", (event) => {
-      const { asked, error } = /** @type {CustomEvent} */ (event).detail;
-      this.#composer.text = [asked.text, this.#composer.text].filter(Boolean).join("\n\n");
-      this.#app.tell(error.message, "error");
-    });
+    on("refused", ({ detail }) => this.#refused(detail.asked, detail.error));
     return conversation;
   }
 
+  /** A new session has got its id. @param {Conversation} conversation */
+  async #opened(conversation) {
+    const { id } = this.#app.me;
+    // What was typed meanwhile is of this session, and no more of a new one.
+    keepDraft(id, null, { text: "", files: [] });
+    keepDraft(id, conversation.id, this.#composer.draft);
+    this.#app.changed();
+    await conversation.read();
+    if (conversation === this.#conversation) this.#app.opened(conversation.session);
+  }
+
   #changed() {
-    this.#thread.show(this.#conversation.items);
-    const { busy, beginning } = this.#conversation;
-    this.#composer.show({ busy, blocked: beginning });
+    const { items, busy, beginning, closed } = this.#conversation;
+    this.#welcome.hidden = this.#loading || items.length > 0;
+    this.#thread.show(items, busy || closed);
+    this.#composer.show({ busy, waiting: beginning, closed });
   }
 
-  /** @param {string} text */
-  #ask(text) {
-    this.#conversation.ask(text, [], this.#app.options());
-    this.#thread.follow();
+  /** @param {Asked} asked @param {RunnelError} error */
+  #refused({ kind, text, attachments }, error) {
+    if (kind === "ask") this.#composer.giveBack(text, attachments);
+    this.#composer.tell(whyOf(error), error.retryAfter);
+    if (error.code === "busy" || error.code === "session_closed") {
+      this.#try(this.#conversation.read());
+    }
   }
 
-  /** @param {Item} item */
-  #regenerate({ message }) {
-    if (message) this.#conversation.regenerate(message, this.#app.options());
+  /** @param {Item} item @param {1 | -1} by */
+  async #step({ message }, by) {
+    const next = message && this.#conversation.neighbour(message, by);
+    if (!next) return;
+    await this.#conversation.choose(next.message_id);
+    this.#thread.viewOf(next.message_id)?.branches.focus(by);
+  }
+
+  async #reopen() {
+    await this.#conversation.reopen();
+    this.#app.changed();
+    this.focus();
+  }
+
+  /** @param {Parameters<typeof t>[0]} what */
+  #announce(what) {
+    this.#announced.textContent = t(what);
   }
 
   /** @param {Promise<unknown>} work */
@@ -100,7 +183,7 @@ export class Talk {
     try {
       await work;
     } catch (error) {
-      this.#app.tell(/** @type {Error} */ (error).message, "error");
+      this.#app.tell(whyOf(error), "error");
     }
   }
 }

@@ -26,7 +26,10 @@
  * @property {string} timestamp
  * @property {Metadata} metadata
  * @property {{ helpful: boolean | null, rating: number | null }} reactions
+ * @property {Failure | null} [failure] why there is no more of it; absent where it was not asked for
  */
+
+/** @typedef {{ code: string, message: string }} Failure */
 
 /**
  * What an answer took; null or absent is unknown.
@@ -55,7 +58,8 @@ export class MessageTree {
     }
     const beside = this.#childrenOf(message.parent_id);
     let place = beside.length;
-    while (place > 0 && isEarlier(message, beside[place - 1])) place--;
+    // Ids are in the order of their making.
+    while (place > 0 && message.message_id < beside[place - 1].message_id) place--;
     beside.splice(place, 0, message);
   }
 
@@ -91,11 +95,4 @@ export class MessageTree {
     if (!children) this.#children.set(parentId, (children = []));
     return children;
   }
-}
-
-/** Ids of one instant are in the order of their making. @param {Message} one @param {Message} other */
-function isEarlier(one, other) {
-  if (one.timestamp !== other.timestamp)
-    return Date.parse(one.timestamp) < Date.parse(other.timestamp);
-  return one.message_id < other.message_id;
 }
