@@ -5,6 +5,7 @@
 
 import { onItsWay, statusOf } from "./items.js";
 import { chosen, outcome, written } from "./outcomes.js";
+import { allMessages } from "./reading.js";
 import { MessageTree } from "./tree.js";
 
 /** @import { Answer, RunnelClient, RunnelError } from "../../client.js" */
@@ -12,8 +13,6 @@ import { MessageTree } from "./tree.js";
 /** @import { Attached, Message } from "./tree.js" */
 /** @import { Options } from "../app.js" */
 /** @import { Reaction } from "./reactions.js" */
-
-const PAGE_MESSAGES = 500;
 
 /**
  * Tells `change`, `begun` (a new session has its id), `written`, `first` (token of an answer),
@@ -64,6 +63,17 @@ export class Conversation extends EventTarget {
     return this.#id === null && this.#asked.length > 0;
   }
 
+  /** Whether the server tells of a session what is known here. @param {any} session */
+  isLike(session) {
+    const running = [...this.#answers.values()].map((answer) => answer.generationId);
+    const { last_message_id, running_generation_id, status } = session;
+    return (
+      last_message_id === this.#leafId &&
+      (running_generation_id === null || running.includes(running_generation_id)) &&
+      (status === "closed") === this.closed
+    );
+  }
+
   /** @returns {Item[]} the branch that is shown, and what was asked after it */
   get items() {
     const again = this.#asked.find((asked) => asked.kind !== "ask");
@@ -91,57 +101,21 @@ export class Conversation extends EventTarget {
     for (;;) {
       const changes = this.#changes;
       const session = await this.#client.sessions.get(id);
-      const messages = await this.#allMessages(id);
+      const messages = await allMessages(this.#client, id, () => this.#left);
       if (this.#left) return;
       // What happened here meanwhile is newer than what was read.
       if (changes !== this.#changes) continue;
       this.session = session;
       this.#leafId = session.last_message_id;
-      for (const message of messages) this.#put(message);
+      for (const message of messages) this.#tree.put(message);
       const running =
         session.running_generation_id && this.#tree.ofGeneration(session.running_generation_id);
       if (running && !this.#answers.has(running.message_id)) {
         this.#follow(running.message_id, this.#client.attach(session.running_generation_id));
       }
       this.#tell("change");
-      for (const message of this.#tree.branch(this.#leafId)) {
-        if (message.status !== "failed" && message.status !== "interrupted") continue;
-        if (message.failure === undefined) this.#findFailure(message).catch(() => {});
-      }
       return;
     }
-  }
-
-  /** @param {Message} message as it was read */
-  #put(message) {
-    // What was found out about it beyond that is still true.
-    const failure = this.#tree.get(message.message_id)?.failure;
-    this.#tree.put(failure ? { ...message, failure } : message);
-  }
-
-  /** Finds out why an answer failed, which its message does not say. @param {Message} message */
-  async #findFailure(message) {
-    this.#tree.put({ ...message, failure: null });
-    const made = await this.#client.generation(/** @type {string} */ (message.generation_id));
-    const known = this.#tree.get(message.message_id);
-    if (!known || !made.error) return;
-    this.#tree.put({ ...known, failure: made.error });
-    this.#tell("change");
-  }
-
-  /** @param {string} id */
-  async #allMessages(id) {
-    /** @type {Message[]} */
-    const all = [];
-    /** @type {string | undefined} */
-    let cursor;
-    do {
-      const query = { tree: true, limit: PAGE_MESSAGES, cursor };
-      const page = await this.#client.sessions.messages(id, query);
-      all.push(...page.messages);
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor && !this.#left);
-    return all;
   }
 
   // ---- asking

@@ -66,7 +66,8 @@ export class Details {
 }
 
 /** @param {Message["metadata"]} metadata */
-function lineOf({ agent_used, tokens_used, processing_time, cost }) {
+function lineOf({ agent_used, tokens_used, processing_time, usage }) {
+  const cost = usage?.cost;
   const parts = [
     agent_used,
     tokens_used !== null && t("tokens", { number: formatted(tokens_used) }),
@@ -83,9 +84,9 @@ function rowsOf({
   processing_time,
   usage,
   first_token_ms,
-  cost,
   finish_reason,
 }) {
+  const cost = usage?.cost;
   const estimated = usage?.source === "estimated";
   const count = (/** @type {number} */ number) =>
     estimated ? t("estimated", { number: formatted(number) }) : formatted(number);

@@ -2,6 +2,7 @@
 
 /** @param {HTMLTextAreaElement} field */
 export function fit(field) {
+  if (!field.isConnected) return;
   field.style.height = "auto";
   field.style.height = `${field.scrollHeight + field.offsetHeight - field.clientHeight}px`;
 }

@@ -280,7 +280,10 @@ function noteOf({ role, status, asked, answer, message }) {
       return answer?.text ? { kind: "", text: "" } : { kind: "waiting", text: t("thinking") };
     case "failed":
     case "interrupted":
-      return { kind: "failed", text: why(message?.failure ?? { code: status, message: "" }) };
+      return {
+        kind: "failed",
+        text: why(message?.metadata.error ?? { code: status, message: "" }),
+      };
     case "aborted":
       return { kind: "stopped", text: t("stopped") };
     default:

@@ -15,7 +15,6 @@ export function outcome(message, answer) {
   return {
     content: answer.text,
     status: statusOf(answer),
-    failure: end.type === "failed" ? end : null,
     metadata: {
       ...message.metadata,
       usage,
@@ -24,7 +23,7 @@ export function outcome(message, answer) {
       agent_used: facts?.model ?? message.metadata.agent_used,
       first_token_ms: facts?.first_token_ms ?? null,
       finish_reason: facts?.finish_reason ?? null,
-      cost: usage?.cost ?? null,
+      error: end.type === "failed" ? end : null,
     },
   };
 }

@@ -8,6 +8,7 @@ import { draftOf, keepDraft } from "./drafts.js";
 import { takeDropped } from "./dropping.js";
 import { whyOf } from "./faults.js";
 import { Thread } from "./thread.js";
+import { Watch } from "./watch.js";
 
 /** @import { App } from "../app.js" */
 /** @import { RunnelError } from "../../client.js" */
@@ -41,6 +42,7 @@ export class Talk {
   #composer;
   #welcome = h("p", { class: "talk-welcome" }, t("welcome"));
   #announced = h("p", { class: "unseen", role: "status", "data-testid": "announced" });
+  /** @type {Watch | null} */ #watch = null;
   #loading = false;
 
   /** @param {App} app */
@@ -90,6 +92,8 @@ export class Talk {
   /** Shows a session; null: an empty, new one. @param {string | null} sessionId */
   async show(sessionId) {
     this.#conversation.leave();
+    this.#watch?.stop();
+    this.#watch = null;
     const thread = new Thread(this.#actions);
     this.#thread.element.replaceWith(thread.element);
     this.#thread = thread;
@@ -101,7 +105,9 @@ export class Talk {
     if (sessionId === null) return;
     try {
       await conversation.read();
-      if (conversation === this.#conversation) this.#app.opened(conversation.session);
+      if (conversation !== this.#conversation) return;
+      this.#watch = new Watch(this.#app.client, conversation);
+      this.#app.opened(conversation.session);
     } catch (error) {
       if (conversation === this.#conversation) this.#app.tell(whyOf(error), "error");
     } finally {
@@ -140,7 +146,9 @@ export class Talk {
     keepDraft(id, conversation.id, this.#composer.draft);
     this.#app.changed();
     await conversation.read();
-    if (conversation === this.#conversation) this.#app.opened(conversation.session);
+    if (conversation !== this.#conversation) return;
+    this.#watch = new Watch(this.#app.client, conversation);
+    this.#app.opened(conversation.session);
   }
 
   #changed() {

@@ -26,10 +26,7 @@
  * @property {string} timestamp
  * @property {Metadata} metadata
  * @property {{ helpful: boolean | null, rating: number | null }} reactions
- * @property {Failure | null} [failure] why there is no more of it; absent where it was not asked for
  */
-
-/** @typedef {{ code: string, message: string }} Failure */
 
 /**
  * What an answer took; null or absent is unknown.
@@ -41,7 +38,7 @@
  * @property {import("../../client.js").Usage | null} [usage]
  * @property {number | null} [first_token_ms]
  * @property {string | null} [finish_reason]
- * @property {number | null} [cost]
+ * @property {{ code: string, message: string } | null} [error] why there is no more of it
  */
 
 export class MessageTree {
