@@ -68,6 +68,7 @@ export class Conversation extends EventTarget {
     const running = [...this.#answers.values()].map((answer) => answer.generationId);
     const { last_message_id, running_generation_id, status } = session;
     return (
+      this.session !== null &&
       last_message_id === this.#leafId &&
       (running_generation_id === null || running.includes(running_generation_id)) &&
       (status === "closed") === this.closed
@@ -93,6 +94,12 @@ export class Conversation extends EventTarget {
       this.#reading = null;
     });
     return this.#reading;
+  }
+
+  /** Reads what is known of a session whose messages are all from here. Raises RunnelError. */
+  async readSession() {
+    this.session = await this.#client.sessions.get(/** @type {string} */ (this.#id));
+    this.#tell("change");
   }
 
   async #read() {

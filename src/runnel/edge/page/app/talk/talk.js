@@ -43,6 +43,8 @@ export class Talk {
   #welcome = h("p", { class: "talk-welcome" }, t("welcome"));
   #announced = h("p", { class: "unseen", role: "status", "data-testid": "announced" });
   /** @type {Watch | null} */ #watch = null;
+  /** What the rest of the page was told of the session. */
+  #told = "";
   #loading = false;
 
   /** @param {App} app */
@@ -94,6 +96,7 @@ export class Talk {
     this.#conversation.leave();
     this.#watch?.stop();
     this.#watch = null;
+    this.#told = "";
     const thread = new Thread(this.#actions);
     this.#thread.element.replaceWith(thread.element);
     this.#thread = thread;
@@ -103,15 +106,11 @@ export class Talk {
     this.#loading = sessionId !== null;
     this.#changed();
     if (sessionId === null) return;
+    this.#watch = new Watch(this.#app.client, conversation);
     try {
       await conversation.read();
-      if (conversation !== this.#conversation) return;
-      this.#watch = new Watch(this.#app.client, conversation);
-      this.#app.opened(conversation.session);
     } catch (error) {
       if (conversation === this.#conversation) this.#app.tell(whyOf(error), "error");
-    } finally {
-      if (conversation === this.#conversation) this.#loading = false;
     }
   }
 
@@ -127,7 +126,7 @@ export class Talk {
     /** @param {string} type @param {(event: any) => void} heard */
     const on = (type, heard) => conversation.addEventListener(type, heard);
     on("change", () => this.#changed());
-    on("begun", () => this.#try(this.#opened(conversation)));
+    on("begun", () => this.#try(this.#begun(conversation)));
     on("written", () => this.#app.changed());
     on("first", () => this.#announce("begun"));
     on("ended", ({ detail }) => {
@@ -139,19 +138,29 @@ export class Talk {
   }
 
   /** A new session has got its id. @param {Conversation} conversation */
-  async #opened(conversation) {
+  async #begun(conversation) {
     const { id } = this.#app.me;
     // What was typed meanwhile is of this session, and no more of a new one.
     keepDraft(id, null, { text: "", files: [] });
     keepDraft(id, conversation.id, this.#composer.draft);
     this.#app.changed();
-    await conversation.read();
-    if (conversation !== this.#conversation) return;
     this.#watch = new Watch(this.#app.client, conversation);
-    this.#app.opened(conversation.session);
+    await conversation.readSession();
+  }
+
+  /** The rest of the page hears of the session once it is known, and of what it shows of it. */
+  #tellOfSession() {
+    const { session } = this.#conversation;
+    if (!session) return;
+    const told = JSON.stringify([session.session_id, session.title, session.status]);
+    if (told === this.#told) return;
+    this.#told = told;
+    this.#loading = false;
+    this.#app.opened(session);
   }
 
   #changed() {
+    this.#tellOfSession();
     const { items, busy, beginning, closed } = this.#conversation;
     this.#welcome.hidden = this.#loading || items.length > 0;
     this.#thread.show(items, busy || closed);
