@@ -125,7 +125,9 @@ function errorOf(code, message, more) {
 
 /** @param {Response} response */
 async function errorOfResponse(response) {
-  const problem = await response.json().catch(() => ({}));
+  const said = await response.json().catch(() => null);
+  // Whatever stands between may answer in its own way.
+  const problem = said !== null && typeof said === "object" ? said : {};
   const retryAfter = Number(response.headers.get("Retry-After"));
   const code = problem.code ?? (response.status >= 500 ? "bad_gateway" : `http_${response.status}`);
   return errorOf(code, problem.detail ?? problem.title ?? `HTTP ${response.status}`, {
@@ -136,6 +138,24 @@ async function errorOfResponse(response) {
     facts: problem,
   });
 }
+
+/**
+ * Whether asking again a little later may help, for what was refused.
+ * @param {unknown} error
+ * @returns {error is RunnelError}
+ */
+function passes(error) {
+  return error instanceof RunnelError && PASSING.has(error.code);
+}
+const PASSING = new Set([
+  "network",
+  "bad_gateway",
+  "internal",
+  "overloaded",
+  "shutting_down",
+  "store_unavailable",
+  "stream_unavailable",
+]);
 
 // ------------------------------------------------------------------ positions and frames
 
@@ -153,34 +173,51 @@ export function isBehind(position, last) {
 }
 
 /**
- * The events of an SSE body in the dialect `events`; `null` for `[DONE]`.
+ * The events of an SSE body in the dialect `events`; `null` for `[DONE]`, `undefined` for a sign of
+ * life. (https://html.spec.whatwg.org/multipage/server-sent-events.html; some proxies end lines in
+ * their own way.)
  * @param {ReadableStream<Uint8Array>} body
- * @returns {AsyncGenerator<AnswerEvent | null>}
+ * @returns {AsyncGenerator<AnswerEvent | null | undefined>}
  */
-async function* framesOf(body) {
+export async function* eventsOf(body) {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
-  let [name, data, id] = ["", "", ""];
+  /** @type {string[]} */
+  let data = [];
+  let [name, id] = ["", ""];
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
+      yield undefined;
+      const text = rest + decoder.decode(value, { stream: true });
+      // A CR at the end may be half of a CRLF.
+      const whole = text.endsWith("\r") ? text.slice(0, -1) : text;
+      const lines = whole.split(/\r\n|\n|\r/);
+      rest = (lines.pop() ?? "") + text.slice(whole.length);
       for (const line of lines) {
-        if (line.startsWith("data:")) data += line.slice(line[5] === " " ? 6 : 5);
-        else if (line.startsWith("event:")) name = line.slice(6).trim();
-        else if (line.startsWith("id:")) id = line.slice(3).trim();
-        else if (line === "" && data !== "") {
-          yield data === "[DONE]" ? null : { type: name, position: id, ...JSON.parse(data) };
-          [name, data] = ["", ""];
+        const colon = line.indexOf(":");
+        const field = colon < 0 ? line : line.slice(0, colon);
+        const content =
+          colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
+        if (field === "data") data.push(content);
+        else if (field === "event") name = content;
+        else if (field === "id") id = content;
+        else if (line === "") {
+          if (data.length > 0) yield eventOf(name, id, data.join("\n"));
+          [name, data] = ["", []];
         }
       }
     }
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+/** @param {string} type @param {string} position @param {string} data @returns {AnswerEvent | null} */
+function eventOf(type, position, data) {
+  return data === "[DONE]" ? null : { ...JSON.parse(data), type, position };
 }
 
 // ------------------------------------------------------------------ an answer
@@ -196,7 +233,8 @@ class DetailEvent extends Event {
 
 /**
  * One answer: an async iterable of its events, and an EventTarget that tells the same ones by
- * their types, and `status` whenever that changes.
+ * their types, and `status` whenever that changes. Whoever begins to iterate later is first told
+ * a `reset` with what there was.
  */
 export class Answer extends EventTarget {
   /** @type {AnswerStatus} */
@@ -219,15 +257,15 @@ export class Answer extends EventTarget {
   error = null;
 
   /** @type {RunnelClient} */ #client;
-  /** @type {AnswerEvent[]} */ #events = [];
-  /** @type {(() => void)[]} */ #waiting = [];
+  /** @type {Set<(event: AnswerEvent | null) => void>} */ #readers = new Set();
   #left = new AbortController();
 
-  /** @param {RunnelClient} client @param {string | null} clientMessageId */
-  constructor(client, clientMessageId) {
+  /** @param {RunnelClient} client @param {Question | null} [question] */
+  constructor(client, question = null) {
     super();
     this.#client = client;
-    this.clientMessageId = clientMessageId;
+    /** What was asked; null for an answer that was asked for elsewhere. */
+    this.question = question;
     /**
      * Fulfilled once the server has the question; rejected if it never will.
      * @type {Promise<this>}
@@ -253,6 +291,10 @@ export class Answer extends EventTarget {
     this.done.catch(() => {});
   }
 
+  get clientMessageId() {
+    return this.question?.clientMessageId ?? null;
+  }
+
   /** Aborted when nobody here follows it any more. The answer itself goes on. */
   get signal() {
     return this.#left.signal;
@@ -261,22 +303,50 @@ export class Answer extends EventTarget {
   /** Stops following it; the answer itself goes on. */
   detach() {
     this.#left.abort();
-    this.#wake();
+    this.#client._discard(this);
+    this.#tell(null);
+  }
+
+  /** Takes back a question that the server does not have yet. True if it never will. */
+  cancel() {
+    if (!this.#client._discard(this)) return false;
+    this._fail(errorOf("cancelled", "The question was taken back."));
+    return true;
   }
 
   /** Stops it for everyone; what it has said so far is kept. */
   async abort() {
+    if (this.cancel()) return null;
     await this.accepted;
     return this.#client.abort(/** @type {string} */ (this.generationId));
   }
 
   async *[Symbol.asyncIterator]() {
-    for (let next = 0; ;) {
-      if (next < this.#events.length) yield this.#events[next++];
-      else if (this.error) throw this.error;
-      else if (this.end || this.signal.aborted) return;
-      else await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
+    /** @type {(AnswerEvent | null)[]} */
+    const events = [];
+    let wake = () => {};
+    const reader = (/** @type {AnswerEvent | null} */ event) => {
+      events.push(event);
+      wake();
+    };
+    if (this.position !== null && this.text !== "") {
+      const { position, text } = this;
+      events.push({ type: "reset", position, text });
     }
+    if (this.end) events.push(this.end);
+    if (this.end || this.error || this.signal.aborted) events.push(null);
+    this.#readers.add(reader);
+    try {
+      for (;;) {
+        const event = events.shift();
+        if (event) yield event;
+        else if (event === null) break;
+        else await new Promise((resolve) => (wake = () => resolve(undefined)));
+      }
+    } finally {
+      this.#readers.delete(reader);
+    }
+    if (this.error) throw this.error;
   }
 
   /** @internal @param {AnswerStatus} status */
@@ -284,7 +354,6 @@ export class Answer extends EventTarget {
     if (this.status === status) return;
     this.status = status;
     this.dispatchEvent(new DetailEvent("status", status));
-    this.#wake();
   }
 
   /** @internal @param {Record<string, any>} accepted */
@@ -293,92 +362,198 @@ export class Answer extends EventTarget {
     this.sessionId = accepted.session_id;
     this.messageId = accepted.message_id;
     this.userMessageId = accepted.user_message_id ?? null;
+    this.status = "connecting";
     this.dispatchEvent(new DetailEvent("status", this.status));
   }
 
-  /** @internal @param {AnswerEvent} event */
+  /** @internal What was read before is left out. @param {AnswerEvent} event */
   _take(event) {
-    if (!isBehind(event.position, this.position)) return;
+    if (this.end || this.error || !isBehind(event.position, this.position)) return;
     this.position = event.position;
-    if (event.type === "token") this.text += event.text;
-    if (event.type === "reset") this.text = event.text;
+    if (event.type === "start") {
+      this.sessionId = event.session_id;
+      this.messageId = event.message_id;
+      this.userMessageId = event.user_message_id;
+    } else if (event.type === "token") this.text += event.text;
+    else if (event.type === "reset") this.text = event.text;
+    this.#tell(event);
+    this.dispatchEvent(new DetailEvent(event.type, event));
     if (event.type === "end" || event.type === "aborted" || event.type === "failed") {
-      this.end = event;
-    }
+      this._end(event);
+    } else this._turn("running");
+  }
+
+  /** @internal @param {EndEvent | AbortedEvent | FailedEvent} event */
+  _end(event) {
+    this.end = event;
     if (event.type === "failed") {
       this.error = errorOf(event.code, event.message, { retryable: event.retryable });
     }
-    this.#events.push(event);
-    this.dispatchEvent(new DetailEvent(event.type, event));
-    if (event.type === "end") this._turn("completed");
-    else if (event.type === "aborted") this._turn("aborted");
-    else if (event.type === "failed") this._turn("failed");
-    else this._turn("running");
-    this.#wake();
+    this._turn(event.type === "end" ? "completed" : event.type);
+    this.#tell(null);
   }
 
   /** @internal @param {RunnelError} error */
   _fail(error) {
     this.error = error;
     this._turn("failed");
+    this.#tell(null);
   }
 
-  #wake() {
-    for (const wake of this.#waiting.splice(0)) wake();
+  /** @param {AnswerEvent | null} event null: there is no more to come */
+  #tell(event) {
+    for (const reader of this.#readers) reader(event);
   }
 }
 
 // ------------------------------------------------------------------ the client
 
 /**
- * @typedef {object} ClientOptions
- * @property {string | URL} [baseUrl] of the server; the page's own host without it
- * @property {string} [token] an access token, or an API key
- * @property {string} [refreshToken] with it a token that has expired is renewed
- * @property {typeof globalThis.fetch} [fetch]
+ * How an answer is followed: by a streamed body, by an EventSource, or by asking again and again.
+ * @typedef {"fetch" | "eventsource" | "poll"} Transport
  */
 
 /**
- * A server, and who asks it. Tells `tokens` when it has new ones (keep them), `signedout` when the
- * login does not hold any more, and `state` (`live`, `reconnecting`, `offline`).
+ * Gives a token; `expired` says that the last one does not hold any more.
+ * @typedef {(what: { expired: boolean }) => string | Promise<string>} TokenSource
+ */
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {string | URL} [baseUrl] of the server; the page's own folder without it
+ * @property {string | TokenSource} [token] an access token, an API key, or who gives one
+ * @property {string} [refreshToken] with it a token that has expired is renewed
+ * @property {Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">} [storage] as
+ *   `localStorage`: tokens, and questions that were not sent yet, outlive the page, and tabs share
+ * @property {Transport[]} [transports] the ways to follow an answer, the best first
+ * @property {number} [silence] milliseconds without a sign of life after which a stream counts as
+ *   dead: the server gives one each 15 s
+ * @property {number} [firstSign] milliseconds without a first sign of life after which a transport
+ *   counts as held up by something on the way
+ * @property {number} [pauseHiddenAfter] milliseconds after which a hidden tab reads no more, until
+ *   it is shown again; Infinity for never
+ * @property {number} [backoff] milliseconds of the first pause before trying again; they double
+ * @property {typeof globalThis.fetch} [fetch]
+ * @property {any} [EventSource]
+ * @property {any} [WebSocket] a class like the browsers' one, for Node 20
+ */
+
+/**
+ * A question that the server does not have yet. `behind`: it goes into the session that this
+ * other question, which was none either then, began.
+ * @typedef {object} Entry
+ * @property {Answer} answer
+ * @property {string} path
+ * @property {Record<string, any>} body
+ * @property {number} at when it was asked
+ * @property {string | null} behind a `client_message_id`
+ * @property {boolean} waited
+ */
+
+const TOKENS = "runnel.tokens";
+const QUEUE = "runnel.queue.";
+const LONGEST_PAUSE = 15_000;
+/** How long before its end a token is renewed, and how long another tab's renewal is waited for. */
+const AHEAD = 30_000;
+const OTHER_TAB = 5_000;
+const POLL_SECONDS = 25;
+
+/**
+ * A server, and who asks it. Tells `tokens` when it has new ones, `signedout` when the login does
+ * not hold any more, `state` (`live`, `reconnecting`, `offline`), and `queue` when a question has
+ * to wait here, or waits no more.
  */
 export class RunnelClient extends EventTarget {
-  /** @type {"live" | "reconnecting" | "offline"} */
+  /** Whether the server answers: all is well, a stream broke off, or it cannot be reached.
+   *  @type {"live" | "reconnecting" | "offline"} */
   state = "live";
+
+  /** @type {ClientOptions} */ #options;
+  /** @type {string | null} */ #token = null;
+  /** @type {string | null} */ #refreshToken = null;
+  /** @type {number | null} milliseconds of the epoch */ #expiresAt = null;
   /** @type {Promise<void> | null} */ #refreshing = null;
+  /** @type {Transport[]} those that have not shown that they do not work here */ #transports;
+  /** @type {Entry[]} */ #entries = [];
+  /** @type {Map<string, Promise<unknown>>} the end of the newest question of each session */ #lanes =
+    new Map();
+  /** @type {Map<string, string>} a question's session by its `client_message_id` */ #begun =
+    new Map();
+  /** @type {Set<() => void>} whoever waits for a better moment */ #waiting = new Set();
+  /** @type {Set<AbortController>} what is being read */ #reading = new Set();
+  #hidden = false;
+  #probing = false;
 
   /** @param {ClientOptions} [options] */
   constructor(options = {}) {
     super();
+    this.#options = options;
     const here = typeof location === "undefined" ? undefined : location.href;
     this.baseUrl = new URL(String(options.baseUrl ?? "./").replace(/\/*$/, "/"), here);
-    /** @type {string | null} */
-    this.token = options.token ?? null;
-    /** @type {string | null} */
-    this.refreshToken = options.refreshToken ?? null;
-    this._fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
+    this.#transports = [...(options.transports ?? ["fetch", "eventsource", "poll"])];
     this.sessions = new Sessions(this);
     this.attachments = new Attachments(this);
+    this.keys = new Keys(this);
+    if (typeof options.token === "string") this.#token = options.token;
+    this.#refreshToken = options.refreshToken ?? null;
+    if (this.#token === null) this.#adopt();
+    this.#watch();
+    this.#restore();
   }
 
   // ---- who asks
 
+  /** The access token, or API key, that calls are made with. */
+  get token() {
+    return this.#token;
+  }
+
+  /** Whether there is anything to sign calls with. Whether it holds, a call says. */
+  get signedIn() {
+    return this.#token !== null || typeof this.#options.token === "function";
+  }
+
   /** @param {string} username @param {string} password */
   async login(username, password) {
-    this.#keep(await this.#post("login", { username, password }));
+    const response = await this.#once("POST", "login", { body: { username, password } }, false);
+    this.#keep(await this.#json(response));
+    this.#restore();
     return this.me();
   }
 
-  /** Ends the login everywhere. */
+  /** A new account, where there may be one. Raises RunnelError `forbidden` where not.
+   *  @param {string} username @param {string} password */
+  async register(username, password) {
+    await this.#once("POST", "register", { body: { username, password } }, false);
+    return this.login(username, password);
+  }
+
+  /** Ends the login everywhere, and forgets the questions that were not sent. */
   async logout() {
-    await this.call("POST", "logout");
-    this.#forget();
+    try {
+      await this.call("POST", "logout");
+    } finally {
+      for (const { answer } of [...this.#entries]) answer.cancel();
+      this.#forget();
+    }
   }
 
   /** @returns {Promise<{ id: string, username: string, role: "user" | "admin",
    *   limits: { used: number, limit: number, reset_in: number } }>} */
   me() {
     return this.call("GET", "me");
+  }
+
+  /** Ends all logins of the user's, this one too. @param {string} current @param {string} next */
+  async changePassword(current, next) {
+    await this.call("POST", "me/password", {
+      body: { current_password: current, new_password: next },
+    });
+  }
+
+  /** Days are as 2026-01-31. @param {{ from?: string, to?: string }} [query] @returns {Promise<any>} */
+  usage(query) {
+    return this.call("GET", "api/usage", { query });
   }
 
   /** @returns {Promise<{ default: string | null, models: { alias: string, provider: string,
@@ -390,37 +565,43 @@ export class RunnelClient extends EventTarget {
   // ---- answers
 
   /**
-   * Asks. The question is sent by and by: `answer.accepted` says when the server has it.
-   * @param {Question} question
+   * Asks. Whatever is in the way, the question waits here until the server has it, and is asked
+   * once; those of one session one behind the other. `sessionId` may be the answer to a question
+   * that began a session and is still waiting.
+   * @param {Omit<Question, "sessionId"> & { sessionId?: string | Answer | null }} question
    */
   ask(question) {
-    return this.#ask("chat", {
-      message: question.message,
-      messages: question.messages,
-      session_id: question.sessionId,
-      ...delivery(question),
-    });
+    const { sessionId } = question;
+    const first = sessionId instanceof Answer ? sessionId : null;
+    const known = first ? first.sessionId : /** @type {string | null | undefined} */ (sessionId);
+    return this.#enqueue(
+      "chat",
+      { message: question.message, messages: question.messages },
+      { ...question, sessionId: known ?? undefined },
+      known ? null : (first?.clientMessageId ?? null),
+    );
   }
 
   /** Another answer to the same question. @param {string} sessionId @param {string} messageId
-   *  @param {Omit<Question, "message" | "messages">} [question] */
+   *  @param {Omit<Question, "message" | "messages" | "sessionId">} [question] */
   regenerate(sessionId, messageId, question = {}) {
-    const path = `api/chat/sessions/${sessionId}/messages/${messageId}/regenerate`;
-    return this.#ask(path, delivery(question));
+    const path = `${sessionPath(sessionId)}/messages/${messageId}/regenerate`;
+    return this.#enqueue(path, {}, { ...question, sessionId });
   }
 
   /** The question in other words, and its answer. @param {string} sessionId
    *  @param {string} messageId @param {string} content
-   *  @param {Omit<Question, "message" | "messages">} [question] */
+   *  @param {Omit<Question, "message" | "messages" | "sessionId">} [question] */
   edit(sessionId, messageId, content, question = {}) {
-    const path = `api/chat/sessions/${sessionId}/messages/${messageId}/edit`;
-    return this.#ask(path, { content, ...delivery(question) });
+    const path = `${sessionPath(sessionId)}/messages/${messageId}/edit`;
+    return this.#enqueue(path, { content }, { ...question, message: content, sessionId });
   }
 
-  /** Follows an answer that was asked for elsewhere, or before.
+  /** Follows an answer that was asked for elsewhere, or before: from its beginning, or from behind
+   *  a position, with the text there was up to it.
    *  @param {string} generationId @param {{ after?: string | null, text?: string }} [from] */
   attach(generationId, { after = null, text = "" } = {}) {
-    const answer = new Answer(this, null);
+    const answer = new Answer(this);
     answer.generationId = generationId;
     answer.position = after;
     answer.text = text;
@@ -428,7 +609,7 @@ export class RunnelClient extends EventTarget {
     return answer;
   }
 
-  /** Stops it for everyone. @param {string} generationId */
+  /** Stops it for everyone. @param {string} generationId @returns {Promise<any>} */
   abort(generationId) {
     return this.call("POST", `api/generations/${generationId}/abort`);
   }
@@ -438,202 +619,692 @@ export class RunnelClient extends EventTarget {
     return this.call("GET", `api/generations/${generationId}`);
   }
 
-  /** @param {string} path @param {Record<string, any>} body */
-  #ask(path, body) {
-    const answer = new Answer(this, body.client_message_id);
-    this.#send(answer, path, body);
+  /** Own ones, newest first. @param {{ status?: string, limit?: number, cursor?: string }} [query]
+   *  @returns {Promise<{ generations: any[], next_cursor: string | null }>} */
+  generations(query) {
+    return this.call("GET", "api/generations", { query });
+  }
+
+  /** Leave to read one answer without a header. @param {string} generationId
+   *  @returns {Promise<{ ticket: string, expires_in: number }>} */
+  ticket(generationId) {
+    return this.call("POST", "api/tickets", { body: { generation_id: generationId } });
+  }
+
+  /** The channel of a session. @param {string} sessionId @param {SocketOptions} [options] */
+  socket(sessionId, options) {
+    return new RunnelSocket(this, sessionId, options);
+  }
+
+  // ---- questions that wait
+
+  /** The answers to questions that the server does not have yet, the oldest first. */
+  get queue() {
+    return this.#entries.map(({ answer }) => answer);
+  }
+
+  /**
+   * @param {string} path @param {Record<string, any>} asked @param {Question} question
+   * @param {string | null} [behind]
+   */
+  #enqueue(path, asked, question, behind = null) {
+    const clientMessageId = question.clientMessageId ?? newId();
+    const answer = new Answer(this, { ...question, clientMessageId });
+    const body = {
+      ...asked,
+      // In the path of what belongs to a message.
+      session_id: path === "chat" ? question.sessionId : undefined,
+      model: question.model,
+      params: question.params,
+      attachments: question.attachments,
+      client_message_id: clientMessageId,
+      // Every answer is asked for this way: its id is known before its first token, so that it can
+      // be stopped at once, and whatever breaks, there is one way to come back.
+      background: true,
+    };
+    this.#add({ answer, path, body, at: Date.now(), behind, waited: false });
     return answer;
   }
 
-  /** @param {Answer} answer @param {string} path @param {Record<string, any>} body */
-  async #send(answer, path, body) {
-    for (let failures = 0; ; failures++) {
+  /** @param {Entry} entry */
+  #add(entry) {
+    this.#entries.push(entry);
+    const { question, clientMessageId } = entry.answer;
+    const lane = question?.sessionId ?? entry.behind ?? /** @type {string} */ (clientMessageId);
+    const before = this.#lanes.get(lane);
+    const ended = before ? before.then(() => this.#send(entry)) : this.#send(entry);
+    this.#lanes.set(lane, ended);
+    ended.finally(() => {
+      if (this.#lanes.get(lane) === ended) this.#lanes.delete(lane);
+    });
+    if (before || this.state === "offline") this.#delay(entry);
+  }
+
+  /** It is told, and kept, that a question waits. @param {Entry} entry */
+  #delay(entry) {
+    if (!this.#entries.includes(entry)) return;
+    entry.waited = true;
+    entry.answer._turn("queued");
+    this.#store(entry);
+    this.dispatchEvent(new DetailEvent("queue", this.queue));
+  }
+
+  /** @internal True if the server does not have it, and never will. @param {Answer} answer */
+  _discard(answer) {
+    const entry = this.#entries.find((each) => each.answer === answer);
+    if (!entry) return false;
+    this.#remove(entry);
+    return true;
+  }
+
+  /** @param {Entry} entry */
+  #remove(entry) {
+    this.#entries = this.#entries.filter((each) => each !== entry);
+    this.#options.storage?.removeItem(this.#place(entry));
+    if (entry.waited) this.dispatchEvent(new DetailEvent("queue", this.queue));
+  }
+
+  /** Returns at its end. @param {Entry} entry */
+  async #send(entry) {
+    const { answer, path, body } = entry;
+    for (let failures = 0; this.#entries.includes(entry); failures++) {
+      if (entry.behind && !body.session_id) body.session_id = this.#begun.get(entry.behind);
       try {
-        answer._accept(await this.call("POST", path, { body }));
-        break;
-      } catch (error) {
-        if (!(error instanceof RunnelError) || !error.retryable) {
-          answer._fail(/** @type {RunnelError} */ (error));
+        const accepted = await this.call("POST", path, { body });
+        if (!this.#entries.includes(entry)) {
+          // It was taken back while it was on its way.
+          await this.abort(accepted.generation_id).catch(() => {});
           return;
         }
+        this.#begun.set(body.client_message_id, accepted.session_id);
+        answer._accept(accepted);
+        this.#remove(entry);
+      } catch (error) {
+        if (!this.#entries.includes(entry)) return;
+        const busy = error instanceof BusyError && entry.waited;
+        if (!busy && !passes(error) && !(error instanceof UnauthorizedError && entry.waited)) {
+          this.#remove(entry);
+          answer._fail(asError(error));
+          return;
+        }
+        this.#delay(entry);
         await this.#pause(failures, error);
       }
     }
-    await this.#follow(answer);
+    if (answer.generationId) await this.#follow(answer);
   }
 
-  /** @param {Answer} answer */
+  /** A question is kept for who asked it. @param {Entry} entry */
+  #place(entry) {
+    return `${QUEUE}${subjectOf(this.#token)}.${entry.body.client_message_id}`;
+  }
+
+  /** @param {Entry} entry */
+  #store({ answer, path, body, at, behind }) {
+    const kept = JSON.stringify({ path, body, at, behind, question: answer.question });
+    try {
+      this.#options.storage?.setItem(this.#place(/** @type {Entry} */ ({ body })), kept);
+    } catch {
+      // It is full, or not allowed: the question waits in this page only.
+    }
+  }
+
+  /** What an earlier page has left unsent. */
+  #restore() {
+    const { storage } = this.#options;
+    if (!storage || this.#token === null) return;
+    const own = `${QUEUE}${subjectOf(this.#token)}.`;
+    const found = [];
+    for (let index = 0; index < storage.length; index++) {
+      const key = storage.key(index);
+      const kept = key?.startsWith(own) ? storage.getItem(key) : null;
+      if (kept) found.push(JSON.parse(kept));
+    }
+    found.sort((one, other) => one.at - other.at);
+    for (const { path, body, at, behind, question } of found) {
+      const id = body.client_message_id;
+      if (this.#entries.some((entry) => entry.body.client_message_id === id)) continue;
+      const answer = new Answer(this, question);
+      const entry = { answer, path, body, at, behind, waited: true };
+      answer.status = "queued";
+      this.#add(entry);
+    }
+    if (found.length > 0) this.dispatchEvent(new DetailEvent("queue", this.queue));
+  }
+
+  // ---- following
+
+  /** Returns at its end. @param {Answer} answer */
   async #follow(answer) {
-    for (let failures = 0; !answer.end && !answer.signal.aborted; failures++) {
+    for (let failures = 0; !answer.end && !answer.error && !answer.signal.aborted;) {
       const before = answer.position;
+      const attempt = new AbortController();
+      const leave = () => attempt.abort();
+      answer.signal.addEventListener("abort", leave);
+      this.#reading.add(attempt);
       /** @type {unknown} */
       let fault = null;
       try {
-        await this.#read(answer);
+        if (this.#hidden) await this.#shown(answer.signal);
+        await this.#read(answer, attempt);
       } catch (error) {
-        if (answer.signal.aborted) return;
-        if (!(error instanceof RunnelError) || !error.retryable) {
-          answer._fail(/** @type {RunnelError} */ (error));
-          return;
-        }
         fault = error;
+      } finally {
+        attempt.abort();
+        this.#reading.delete(attempt);
+        answer.signal.removeEventListener("abort", leave);
       }
-      if (answer.end || answer.signal.aborted) return;
-      if (answer.position !== before) failures = 0;
+      if (answer.end || answer.error || answer.signal.aborted) return;
+      if (this.#hidden) continue;
+      if (fault && !passes(fault) && !(fault instanceof RateLimitedError)) {
+        answer._fail(asError(fault));
+        return;
+      }
+      failures = answer.position === before ? failures + 1 : 0;
       answer._turn("connecting");
-      await this.#pause(failures, fault);
+      this.#turn("reconnecting");
+      await this.#pause(failures, fault, answer.signal);
     }
   }
 
-  /** Reads until the end, or until the stream breaks off. @param {Answer} answer */
-  async #read(answer) {
-    const response = await this.request("GET", `api/generations/${answer.generationId}/events`, {
-      headers: answer.position ? { "Last-Event-ID": answer.position } : {},
-      signal: answer.signal,
-    });
-    if (response.status === 204 || !response.body) {
-      throw errorOf("stream_unavailable", "nothing to read", { retryable: true });
-    }
-    this.#turn("live");
+  /** Reads until the end, or until it breaks off. @param {Answer} answer
+   *  @param {AbortController} attempt */
+  async #read(answer, attempt) {
+    const [transport] = this.#transports;
     try {
-      for await (const event of framesOf(response.body)) {
-        if (event === null) return;
-        answer._take(event);
-      }
+      if (transport === "fetch") await this.#readStream(answer, attempt);
+      else if (transport === "eventsource") await this.#readSource(answer, attempt);
+      else await this.#readPages(answer, attempt);
     } catch (error) {
-      throw errorOf("network", String(error), { retryable: true, cause: error });
+      if (!(error instanceof HeldUpError)) throw error;
+      // Never the last one: there is nothing below it.
+      if (this.#transports[0] === transport && this.#transports.length > 1)
+        this.#transports.shift();
     }
   }
 
-  /** @param {number} failures @param {unknown} error */
-  #pause(failures, error) {
-    this.#turn("reconnecting");
+  /** @param {Answer} answer @param {AbortController} attempt */
+  async #readStream(answer, attempt) {
+    const watch = new Watch(
+      this.#options.firstSign ?? 20_000,
+      this.#options.silence ?? 40_000,
+      attempt,
+    );
+    try {
+      const response = await this.request("GET", `api/generations/${answer.generationId}/events`, {
+        headers: {
+          Accept: "text/event-stream",
+          ...(answer.position ? { "Last-Event-ID": answer.position } : {}),
+        },
+        signal: attempt.signal,
+      });
+      if (response.status === 204) return await this.#readEnd(answer);
+      if (!response.body) throw new HeldUpError();
+      for await (const event of eventsOf(response.body)) {
+        watch.heard();
+        this.#turn("live");
+        if (event === null) break;
+        if (event) answer._take(event);
+      }
+      return undefined;
+    } catch (error) {
+      if (watch.heldUp) throw new HeldUpError();
+      if (error instanceof RunnelError || error instanceof HeldUpError) throw error;
+      throw brokenOff(error);
+    } finally {
+      watch.end();
+    }
+  }
+
+  /** @param {Answer} answer @param {AbortController} attempt */
+  async #readSource(answer, attempt) {
+    const Source = this.#options.EventSource ?? globalThis.EventSource;
+    if (!Source) throw new HeldUpError();
+    const { ticket } = await this.ticket(/** @type {string} */ (answer.generationId));
+    const url = this.url(`api/generations/${answer.generationId}/events`, {
+      ticket,
+      after: answer.position,
+    });
+    const source = new Source(url.href);
+    // It shows no heartbeats: whether silence is the model's own, a plain call tells.
+    const asking = setInterval(async () => {
+      const before = answer.position;
+      const page = await this.#page(answer, 0, attempt).catch(() => null);
+      const missed = page?.events.length > 0 && answer.position === before;
+      if (missed && !attempt.signal.aborted) stop(new HeldUpError());
+    }, this.#options.firstSign ?? 20_000);
+    /** @type {(error?: unknown) => void} */
+    let stop = () => {};
+    try {
+      await new Promise((resolve, reject) => {
+        stop = (error) => (error ? reject(error) : resolve(undefined));
+        attempt.signal.addEventListener("abort", () => stop());
+        for (const type of ["start", "token", "reset", "end", "aborted", "failed"]) {
+          source.addEventListener(type, (/** @type {MessageEvent} */ { data, lastEventId }) => {
+            this.#turn("live");
+            answer._take(/** @type {AnswerEvent} */ (eventOf(type, lastEventId, data)));
+            if (answer.end) stop();
+          });
+        }
+        // It would come back by itself, but not from a 503, nor with a ticket that has run out.
+        source.onerror = () => stop();
+      });
+    } finally {
+      clearInterval(asking);
+      source.close();
+    }
+    if (!answer.end && !attempt.signal.aborted) await this.#readEnd(answer);
+  }
+
+  /** @param {Answer} answer @param {AbortController} attempt */
+  async #readPages(answer, attempt) {
+    while (!answer.end) {
+      const page = await this.#page(answer, POLL_SECONDS, attempt);
+      this.#turn("live");
+      for (const event of page.events) answer._take(event);
+      if (page.done) {
+        if (!answer.end) await this.#readEnd(answer);
+        return;
+      }
+    }
+  }
+
+  /** @param {Answer} answer @param {number} wait @param {AbortController} attempt */
+  async #page(answer, wait, attempt) {
+    const deadline = setTimeout(() => attempt.abort(), (wait + 15) * 1000);
+    try {
+      return await this.call("GET", `api/generations/${answer.generationId}/events`, {
+        headers: { Accept: "application/json" },
+        query: { after: answer.position, wait },
+        signal: attempt.signal,
+      });
+    } catch (error) {
+      throw error instanceof RunnelError ? error : brokenOff(error);
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+
+  /** Where a stream has nothing to tell, the answer itself says whether it has ended. @param {Answer} answer */
+  async #readEnd(answer) {
+    const known = await this.generation(/** @type {string} */ (answer.generationId));
+    const { status, text, position } = known;
+    if (status === "queued" || status === "running" || position === null) return;
+    // The position of the end: a text that was missed stands before it.
+    if (text !== answer.text) {
+      answer.position = null;
+      answer._take({ type: "reset", position, text });
+    }
+    answer.position = position;
+    answer._end(endOf(known));
+  }
+
+  // ---- better moments
+
+  #watch() {
+    if (typeof window === "undefined") return;
+    window.addEventListener("online", () => this.#wake());
+    window.addEventListener("offline", () => this.#turn("offline"));
+    window.addEventListener("storage", ({ key }) => {
+      if (key !== TOKENS && key !== null) return;
+      const before = this.#token;
+      this.#adopt();
+      if (before !== null && this.#token === null)
+        this.dispatchEvent(new DetailEvent("signedout", null));
+    });
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const after = this.#options.pauseHiddenAfter ?? 30_000;
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(timer);
+      if (document.visibilityState === "visible") {
+        this.#hidden = false;
+        this.#wake();
+      } else if (after !== Infinity) {
+        timer = setTimeout(() => {
+          this.#hidden = true;
+          for (const attempt of this.#reading) attempt.abort();
+        }, after);
+      }
+      this.dispatchEvent(new DetailEvent("visibility", document.visibilityState));
+    });
+  }
+
+  #wake() {
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** @param {AbortSignal} signal */
+  async #shown(signal) {
+    while (this.#hidden && !signal.aborted) await this.#moment(Infinity, signal);
+  }
+
+  /**
+   * Before trying again: longer and longer, and never all clients at once.
+   * @internal @param {number} failures @param {unknown} [error] @param {AbortSignal} [signal]
+   */
+  #pause(failures, error = null, signal) {
     const asked = error instanceof RunnelError ? (error.retryAfter ?? 0) * 1000 : 0;
-    const most = Math.min(15_000, 500 * 2 ** failures);
-    return new Promise((go) => setTimeout(go, Math.max(asked, most * (0.5 + Math.random() / 2))));
+    const first = this.#options.backoff ?? 500;
+    const most = Math.min(LONGEST_PAUSE, first * 2 ** Math.min(failures, 10));
+    return this.#moment(asked + most * Math.random(), signal);
+  }
+
+  /** @internal @param {number} failures */
+  _pause(failures) {
+    return this.#pause(failures);
+  }
+
+  /** So long, or until there is reason to try at once. @param {number} milliseconds
+   *  @param {AbortSignal} [signal] */
+  #moment(milliseconds, signal) {
+    return new Promise((resolve) => {
+      /** @type {ReturnType<typeof setTimeout> | undefined} */
+      let timer;
+      const go = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(go);
+        signal?.removeEventListener("abort", go);
+        resolve(undefined);
+      };
+      if (milliseconds !== Infinity) timer = setTimeout(go, milliseconds);
+      this.#waiting.add(go);
+      signal?.addEventListener("abort", go);
+    });
+  }
+
+  /** @param {"live" | "reconnecting" | "offline"} state */
+  #turn(state) {
+    if (this.state === state) return;
+    // What cannot be reached is not better for a stream that cannot be opened.
+    if (this.state === "offline" && state === "reconnecting") return;
+    this.state = state;
+    this.dispatchEvent(new DetailEvent("state", state));
+    if (state === "offline") this.#probe();
+  }
+
+  /** Looks whether the server is back, and has whoever waits try at once then. */
+  async #probe() {
+    if (this.#probing) return;
+    this.#probing = true;
+    for (let failures = 0; this.state === "offline"; failures++) {
+      await this.#pause(failures);
+      await this.#once("GET", "healthz", {}, false).catch(() => {});
+    }
+    this.#probing = false;
+    this.#wake();
   }
 
   // ---- calls
+
+  /** @param {string} path below `baseUrl` @param {Record<string, any>} [query] */
+  url(path, query = {}) {
+    const url = new URL(path, this.baseUrl);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
+    }
+    return url;
+  }
 
   /**
    * What a call answers, as JSON; null for 204. Raises RunnelError.
    * @param {string} method
    * @param {string} path below `baseUrl`, without a slash before it
-   * @param {{ body?: unknown, query?: Record<string, any>, headers?: Record<string, string>,
-   *   signal?: AbortSignal }} [options]
+   * @param {CallOptions} [options]
    * @returns {Promise<any>}
    */
   async call(method, path, options) {
-    const response = await this.request(method, path, options);
-    return response.status === 204 ? null : response.json();
+    return this.#json(await this.request(method, path, options));
   }
 
   /**
    * The same, as a Response that is good. A token that has expired is renewed in between.
    * @param {string} method
    * @param {string} path
-   * @param {{ body?: unknown, query?: Record<string, any>, headers?: Record<string, string>,
-   *   signal?: AbortSignal }} [options]
+   * @param {CallOptions} [options]
    */
   async request(method, path, options = {}) {
-    const token = this.token;
+    if (this.#refreshToken && this.#expiresAt !== null && Date.now() > this.#expiresAt - AHEAD) {
+      await this.refresh().catch((error) => {
+        if (error instanceof UnauthorizedError) throw error;
+        // Else what there is may still do.
+      });
+    }
+    await this.#ensure();
+    const token = this.#token;
     try {
       return await this.#once(method, path, options);
     } catch (error) {
       if (!(error instanceof UnauthorizedError) || token === null) throw error;
-      if (token === this.token) await this.refresh();
+      if (token === this.#token) await this.refresh();
       return this.#once(method, path, options);
     }
   }
 
   /** Renews the token. Raises UnauthorizedError if the login does not hold any more. */
   refresh() {
-    this.#refreshing ??= this.#refresh().finally(() => {
+    this.#refreshing ??= this.#alone(this.#token).finally(() => {
       this.#refreshing = null;
     });
     return this.#refreshing;
   }
 
-  async #refresh() {
-    try {
-      if (!this.refreshToken) throw errorOf("unauthorized", "The token does not hold any more.");
-      this.#keep(await this.#post("refresh", { refresh_token: this.refreshToken }));
-    } catch (error) {
-      if (error instanceof UnauthorizedError) this.#forget();
-      throw error;
+  async #ensure() {
+    const { token } = this.#options;
+    if (this.#token === null && typeof token === "function") {
+      this.#token = await token({ expired: false });
     }
   }
 
-  /** @param {string} path @param {unknown} body */
-  async #post(path, body) {
-    return (await this.#once("POST", path, { body }, false)).json();
+  /** One tab at a time, where the browser can see to that. @param {string | null} stale */
+  async #alone(stale) {
+    const locks = this.#options.storage && globalThis.navigator?.locks;
+    if (locks) await locks.request("runnel.refresh", () => this.#renew(stale));
+    else await this.#renew(stale);
+  }
+
+  /** @param {string | null} stale */
+  async #renew(stale) {
+    const { token } = this.#options;
+    if (typeof token === "function") {
+      this.#token = await token({ expired: true });
+      return;
+    }
+    this.#adopt();
+    if (this.#token !== stale && this.#token !== null) return; // another tab was faster
+    try {
+      if (!this.#refreshToken) throw errorOf("unauthorized", "The login does not hold any more.");
+      const body = { refresh_token: this.#refreshToken };
+      this.#keep(await this.#json(await this.#once("POST", "refresh", { body }, false)));
+    } catch (error) {
+      if (error instanceof RunnelError && error.code === "conflict") {
+        await this.#otherTabs(stale);
+      } else {
+        if (error instanceof UnauthorizedError) this.#forget();
+        throw error;
+      }
+    }
+  }
+
+  /** Another tab is renewing the same login: its pair is the one to use. @param {string | null} stale */
+  async #otherTabs(stale) {
+    const end = Date.now() + OTHER_TAB;
+    while (Date.now() < end) {
+      this.#adopt();
+      if (this.#token !== stale && this.#token !== null) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw errorOf("network", "The login is being renewed elsewhere.", { retryable: true });
   }
 
   /**
    * @param {string} method
    * @param {string} path
-   * @param {{ body?: unknown, query?: Record<string, any>, headers?: Record<string, string>,
-   *   signal?: AbortSignal }} options
+   * @param {CallOptions} options
    */
-  async #once(method, path, { body, query = {}, headers = {}, signal }, signed = true) {
-    const url = new URL(path, this.baseUrl);
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
-    }
+  async #once(method, path, { body, query, headers = {}, signal }, signed = true) {
+    /** @type {Record<string, string>} */
+    const all = { ...headers };
     /** @type {RequestInit} */
-    const init = { method, headers: { ...headers }, signal, cache: "no-store" };
-    const all = /** @type {Record<string, string>} */ (init.headers);
-    if (signed && this.token) all.Authorization = `Bearer ${this.token}`;
+    const init = { method, headers: all, signal, cache: "no-store", credentials: "omit" };
+    if (signed && this.#token) all.Authorization = `Bearer ${this.#token}`;
     if (typeof FormData !== "undefined" && body instanceof FormData) init.body = body;
     else if (body !== undefined) {
       init.body = JSON.stringify(body);
       all["Content-Type"] = "application/json";
     }
+    const send = this.#options.fetch ?? globalThis.fetch;
     /** @type {Response} */
     let response;
     try {
-      response = await this._fetch(url, init);
+      response = await send(this.url(path, query), init);
     } catch (error) {
       if (signal?.aborted) throw error;
+      this.#turn("offline");
       throw errorOf("network", "The server cannot be reached.", { retryable: true, cause: error });
     }
+    if (this.state === "offline") this.#turn("live");
     if (!response.ok) throw await errorOfResponse(response);
     return response;
   }
 
-  /** @param {{ access_token: string, refresh_token: string }} pair */
+  /** @param {Response} response @returns {Promise<any>} */
+  async #json(response) {
+    if (response.status === 204) return null;
+    try {
+      return await response.json();
+    } catch (error) {
+      throw brokenOff(error);
+    }
+  }
+
+  // ---- tokens
+
+  /** @param {{ access_token: string, refresh_token: string, expires_in: number }} pair */
   #keep(pair) {
-    this.token = pair.access_token;
-    this.refreshToken = pair.refresh_token;
-    this.dispatchEvent(
-      new DetailEvent("tokens", { token: this.token, refreshToken: this.refreshToken }),
-    );
+    this.#token = pair.access_token;
+    this.#refreshToken = pair.refresh_token;
+    this.#expiresAt = Date.now() + pair.expires_in * 1000;
+    const tokens = { token: this.#token, refreshToken: this.#refreshToken, at: this.#expiresAt };
+    try {
+      this.#options.storage?.setItem(TOKENS, JSON.stringify(tokens));
+    } catch {
+      // Then the login ends with this page.
+    }
+    this.dispatchEvent(new DetailEvent("tokens", tokens));
+  }
+
+  /** What is kept is taken over. */
+  #adopt() {
+    const { storage } = this.#options;
+    if (!storage) return;
+    const kept = JSON.parse(storage.getItem(TOKENS) ?? "null");
+    this.#token = kept?.token ?? null;
+    this.#refreshToken = kept?.refreshToken ?? null;
+    this.#expiresAt = kept?.at ?? null;
   }
 
   #forget() {
-    this.token = this.refreshToken = null;
+    this.#token = this.#refreshToken = this.#expiresAt = null;
+    this.#options.storage?.removeItem(TOKENS);
     this.dispatchEvent(new DetailEvent("signedout", null));
   }
 
-  /** @param {"live" | "reconnecting" | "offline"} state */
-  #turn(state) {
-    if (this.state === state) return;
-    this.state = state;
-    this.dispatchEvent(new DetailEvent("state", state));
+  /** @internal */
+  get _options() {
+    return this.#options;
   }
 }
 
-/** @param {Omit<Question, "message" | "messages">} question */
-function delivery(question) {
-  return {
-    model: question.model,
-    params: question.params,
-    attachments: question.attachments,
-    client_message_id: question.clientMessageId ?? newId(),
-    // Every answer is asked for this way: its id is known before its first token, so that it can
-    // be stopped at once, and whatever breaks, there is one way to come back.
-    background: true,
-  };
+/**
+ * @typedef {object} CallOptions
+ * @property {unknown} [body] JSON, or FormData
+ * @property {Record<string, any>} [query]
+ * @property {Record<string, string>} [headers]
+ * @property {AbortSignal} [signal]
+ */
+
+/** Something on the way holds a stream up, or it cannot be had here at all. */
+class HeldUpError extends Error {}
+
+/** @param {unknown} cause */
+function brokenOff(cause) {
+  return errorOf("network", "The connection broke off.", { retryable: true, cause });
+}
+
+/** @param {unknown} error @returns {RunnelError} */
+function asError(error) {
+  return error instanceof RunnelError ? error : errorOf("client", String(error), { cause: error });
+}
+
+/** Ends a read that nothing is heard of. */
+class Watch {
+  heldUp = false;
+  #heard = false;
+  /** @type {ReturnType<typeof setTimeout>} */ #timer;
+  #silence;
+  #attempt;
+  #last = Date.now();
+
+  /** @param {number} first @param {number} silence @param {AbortController} attempt */
+  constructor(first, silence, attempt) {
+    this.#silence = silence;
+    this.#attempt = attempt;
+    this.#timer = setTimeout(() => {
+      this.heldUp = true;
+      attempt.abort();
+    }, first);
+  }
+
+  heard() {
+    this.#last = Date.now();
+    if (this.#heard) return;
+    this.#heard = true;
+    this.#wait(this.#silence);
+  }
+
+  /** One timer for all the tokens there are. @param {number} milliseconds */
+  #wait(milliseconds) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const left = this.#last + this.#silence - Date.now();
+      if (left <= 0) this.#attempt.abort();
+      else this.#wait(left);
+    }, milliseconds);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** How an answer ended, of which only what is stored is known. @param {any} known
+ *  @returns {EndEvent | AbortedEvent | FailedEvent} */
+function endOf({ status, position, usage, error, text, ...known }) {
+  if (status === "completed") {
+    const { finish_reason, model, provider, latency_ms, first_token_ms } = known;
+    const provider_model = known.provider_model ?? "";
+    const text_length = text.length;
+    const told = { finish_reason, usage, model, provider, provider_model };
+    return { type: "end", position, ...told, text_length, latency_ms, first_token_ms };
+  }
+  if (status === "aborted") return { type: "aborted", position, by: "user", usage };
+  const {
+    code = "interrupted",
+    message = "The answer was interrupted.",
+    retryable = true,
+  } = error ?? {};
+  return { type: "failed", position, code, message, retryable };
+}
+
+/** Whose an access token is; API keys do not say. @param {string | null} token */
+function subjectOf(token) {
+  try {
+    const part = (token ?? "").split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    return JSON.parse(atob(part)).sub;
+  } catch {
+    return "key";
+  }
 }
 
 /** `crypto.randomUUID` is there in secure contexts only. */
@@ -641,6 +1312,223 @@ function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+/** @param {string} id an id, or a name */
+function sessionPath(id) {
+  return `api/chat/sessions/${encodeURIComponent(id)}`;
+}
+
+// ------------------------------------------------------------------ a session's channel
+
+/**
+ * @typedef {object} SocketOptions
+ * @property {boolean} [chunks] false: only questions, beginnings and ends are told, no text
+ * @property {number} [pingEvery] milliseconds
+ */
+
+const FINAL_CLOSES = new Set([1000, 1008, 1009, 4403, 4404]);
+const RESTARTING = 1012;
+const UNAUTHORIZED = 4401;
+
+/**
+ * The channel of one session, on which all its devices see the same: an EventTarget that tells
+ * frames by their types (`message_saved`, `stream_start`, `stream_chunk`, `reset`, `stream_end`,
+ * `aborted`, `typing`, `error`, ...), `state` (`connecting`, `open`, `closed`), and `closed` with a
+ * RunnelError once it will not come back. After a break it goes on where it was; what was told
+ * before is not told again.
+ */
+export class RunnelSocket extends EventTarget {
+  /** @type {"connecting" | "open" | "closed"} */
+  state = "connecting";
+  /** @type {string | null} */
+  connectionId = null;
+
+  #client;
+  #name;
+  #options;
+  /** @type {any} */ #socket = null;
+  /** @type {Map<string, { position: string | null, messageId: string }>} */ #answers = new Map();
+  /** @type {Map<string, Record<string, any>>} what was sent and not confirmed */ #unsaved =
+    new Map();
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #pinging;
+  #failures = 0;
+  #renewed = false;
+
+  /** @param {RunnelClient} client @param {string} session an id, or a name
+   *  @param {SocketOptions} [options] */
+  constructor(client, session, options = {}) {
+    super();
+    this.#client = client;
+    this.#name = session;
+    this.#options = options;
+    this.#connect();
+  }
+
+  /** Asks; sent once, however often the connection breaks. Gives the `client_message_id`.
+   *  @param {string} content
+   *  @param {{ clientMessageId?: string, model?: string, params?: Record<string, unknown>,
+   *   stream?: boolean, attachments?: string[], metadata?: unknown }} [more] */
+  send(content, { clientMessageId = newId(), ...more } = {}) {
+    const frame = { type: "message", content, client_message_id: clientMessageId, ...more };
+    this.#unsaved.set(clientMessageId, frame);
+    this.#put(frame);
+    return clientMessageId;
+  }
+
+  /** From its beginning, or from behind a position. @param {string} generationId @param {string} [after] */
+  resume(generationId, after) {
+    const known = this.#answers.get(generationId);
+    this.#answers.set(generationId, { messageId: known?.messageId ?? "", position: after ?? null });
+    this.#put({ type: "resume", generation_id: generationId, after });
+  }
+
+  /** What runs here, or one answer. @param {string} [generationId] */
+  abort(generationId) {
+    this.#put({ type: "abort", generation_id: generationId });
+  }
+
+  /** @param {boolean} active */
+  typing(active) {
+    this.#put({ type: "typing", active });
+  }
+
+  /** Leaves. Answers go on. */
+  close() {
+    this.#end(null);
+  }
+
+  async #connect() {
+    const client = this.#client;
+    const Socket = client._options.WebSocket ?? globalThis.WebSocket;
+    const url = client.url(`ws/${encodeURIComponent(this.#name)}`, {
+      chunks: this.#options.chunks === false ? false : undefined,
+    });
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = client.token
+      ? new Socket(url.href, ["bearer", client.token])
+      : new Socket(url.href);
+    this.#socket = socket;
+    socket.onmessage = (/** @type {MessageEvent} */ { data }) => {
+      if (this.#socket === socket) this.#hear(JSON.parse(data));
+    };
+    socket.onclose = (/** @type {CloseEvent} */ { code, reason }) => {
+      if (this.#socket === socket) this.#closed(code, reason);
+    };
+  }
+
+  /** @param {Record<string, any>} frame */
+  #put(frame) {
+    if (this.state === "open") this.#socket.send(JSON.stringify(frame));
+  }
+
+  /** @param {Record<string, any>} frame */
+  #hear(frame) {
+    const { type } = frame;
+    if (type === "pong" || this.#known(frame)) return;
+    if (type === "connected") this.#open(frame);
+    if (type === "stream_start") {
+      const known = this.#answers.get(frame.generation_id);
+      const position = known?.position ?? null;
+      this.#answers.set(frame.generation_id, { messageId: frame.message_id, position });
+      if (known && position !== null) return; // it was told before the break
+    }
+    const ended = type === "stream_end" || type === "message" || type === "aborted";
+    if (ended || (type === "error" && !frame.retryable)) this.#forget(frame);
+    if (type === "message_saved" || (type === "error" && frame.code !== "rate_limited")) {
+      this.#unsaved.delete(frame.client_message_id);
+    }
+    this.dispatchEvent(new DetailEvent(type, frame));
+  }
+
+  /** Whether it was told before; else it is from now on. @param {Record<string, any>} frame */
+  #known({ type, generation_id, message_id, position }) {
+    if (type !== "stream_chunk" && type !== "reset") return false;
+    for (const [id, answer] of this.#answers) {
+      if (id !== generation_id && answer.messageId !== message_id) continue;
+      if (!isBehind(position, answer.position)) return true;
+      answer.position = position;
+    }
+    return false;
+  }
+
+  /** @param {Record<string, any>} frame */
+  #forget({ generation_id, message_id }) {
+    for (const [id, answer] of this.#answers) {
+      if (id === generation_id || answer.messageId === message_id) this.#answers.delete(id);
+    }
+  }
+
+  /** @param {Record<string, any>} frame */
+  #open({ connection_id, running }) {
+    this.connectionId = connection_id;
+    this.#failures = 0;
+    this.#renewed = false;
+    this.#turn("open");
+    this.#pinging = setInterval(
+      () => this.#put({ type: "ping" }),
+      this.#options.pingEvery ?? 60_000,
+    );
+    if (running && !this.#answers.has(running.generation_id) && this.#options.chunks !== false) {
+      this.#answers.set(running.generation_id, { messageId: running.message_id, position: null });
+    }
+    for (const [generation_id, { position }] of this.#answers) {
+      this.#put({ type: "resume", generation_id, after: position ?? undefined });
+    }
+    for (const frame of this.#unsaved.values()) this.#put(frame);
+  }
+
+  /** @param {number} code @param {string} reason */
+  async #closed(code, reason) {
+    clearInterval(this.#pinging);
+    this.#turn("connecting");
+    if (FINAL_CLOSES.has(code) || (code === UNAUTHORIZED && this.#renewed)) {
+      this.#end(errorOf(CLOSES[code] ?? "closed", reason || `closed with ${code}`));
+      return;
+    }
+    const socket = this.#socket;
+    try {
+      if (code === UNAUTHORIZED) {
+        this.#renewed = true;
+        await this.#client.refresh();
+      } else if (code === RESTARTING && this.#failures === 0) {
+        await this.#client._pause(0);
+      } else {
+        await this.#client._pause(this.#failures);
+      }
+    } catch (error) {
+      if (error instanceof UnauthorizedError) return this.#end(error);
+      await this.#client._pause(this.#failures);
+    }
+    this.#failures++;
+    if (this.#socket === socket) this.#connect();
+  }
+
+  /** @param {RunnelError | null} error */
+  #end(error) {
+    const socket = this.#socket;
+    this.#socket = null;
+    clearInterval(this.#pinging);
+    socket?.close();
+    this.#turn("closed");
+    if (error) this.dispatchEvent(new DetailEvent("closed", error));
+  }
+
+  /** @param {"connecting" | "open" | "closed"} state */
+  #turn(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.dispatchEvent(new DetailEvent("state", state));
+  }
+}
+
+/** @type {Record<number, string>} */
+const CLOSES = {
+  4401: "unauthorized",
+  4403: "forbidden",
+  4404: "not_found",
+  1008: "rate_limited",
+  1009: "payload_too_large",
+};
 
 // ------------------------------------------------------------------ sessions and files
 
@@ -662,35 +1550,35 @@ class Sessions {
   }
   /** @param {string} id @returns {Promise<any>} */
   get(id) {
-    return this.#client.call("GET", `api/chat/sessions/${id}`);
+    return this.#client.call("GET", sessionPath(id));
   }
   /** Title, settings, `status: "active"`. @param {string} id @param {Record<string, unknown>} changes
    *  @returns {Promise<any>} */
   update(id, changes) {
-    return this.#client.call("PATCH", `api/chat/sessions/${id}`, { body: changes });
+    return this.#client.call("PATCH", sessionPath(id), { body: changes });
   }
   /** Aborts what runs; the history stays. @param {string} id */
   close(id) {
-    return this.#client.call("DELETE", `api/chat/sessions/${id}`);
+    return this.#client.call("DELETE", sessionPath(id));
   }
   /** Gone for good. @param {string} id */
   purge(id) {
-    return this.#client.call("DELETE", `api/chat/sessions/${id}`, { query: { purge: true } });
+    return this.#client.call("DELETE", sessionPath(id), { query: { purge: true } });
   }
   /** @param {string} id @param {{ limit?: number, cursor?: string, tree?: boolean }} [query]
    *  @returns {Promise<{ messages: any[], next_cursor: string | null }>} */
   messages(id, query) {
-    return this.#client.call("GET", `api/chat/sessions/${id}/messages`, { query });
+    return this.#client.call("GET", `${sessionPath(id)}/messages`, { query });
   }
   /** Makes the branch of that leaf the active one. @param {string} id @param {string} messageId */
   branch(id, messageId) {
     const body = { message_id: messageId };
-    return this.#client.call("PUT", `api/chat/sessions/${id}/branch`, { body });
+    return this.#client.call("PUT", `${sessionPath(id)}/branch`, { body });
   }
   /** @param {string} id @param {string} messageId
    *  @param {{ helpful?: boolean | null, rating?: number | null }} reaction */
   react(id, messageId, reaction) {
-    const path = `api/chat/sessions/${id}/messages/${messageId}/reaction`;
+    const path = `${sessionPath(id)}/messages/${messageId}/reaction`;
     return this.#client.call("PUT", path, { body: reaction });
   }
   /** A download. Without `sessionId` everything of the user's.
@@ -720,5 +1608,26 @@ class Attachments {
   /** @param {string} id */
   delete(id) {
     return this.#client.call("DELETE", `api/attachments/${id}`);
+  }
+}
+
+/** API keys: accepted wherever a token is. */
+class Keys {
+  #client;
+  /** @param {RunnelClient} client */
+  constructor(client) {
+    this.#client = client;
+  }
+  /** @returns {Promise<{ keys: any[], next_cursor: string | null }>} */
+  list() {
+    return this.#client.call("GET", "api/keys");
+  }
+  /** Its text is shown this once. @param {string} [name] @returns {Promise<any>} */
+  create(name = "") {
+    return this.#client.call("POST", "api/keys", { body: { name } });
+  }
+  /** @param {string} id */
+  delete(id) {
+    return this.#client.call("DELETE", `api/keys/${id}`);
   }
 }
