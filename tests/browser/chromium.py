@@ -6,6 +6,7 @@ in the thread of the tests, and no coroutine of another test could be run there 
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -69,6 +70,13 @@ class Tab:
         except PageTimeoutError as error:
             reader = str(self.run("JSON.stringify(window.reader ?? null)"))
             raise AssertionError(f"{script} is not true; the reader: …{reader[-1000:]}") from error
+
+    def until_run(self, script: str, seconds: float = WAIT_SECONDS) -> None:
+        """As `until`, where the page's policy lets nobody wait inside the page."""
+        end = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < end, f"{script} is not true; {self.said[-5:]}"
+            time.sleep(0.02)
 
 
 class Chromium:

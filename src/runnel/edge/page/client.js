@@ -300,10 +300,9 @@ export class Answer extends EventTarget {
     return this.#left.signal;
   }
 
-  /** Stops following it; the answer itself goes on. */
+  /** Stops following it; the answer itself goes on, and a question that waits is still sent. */
   detach() {
     this.#left.abort();
-    this.#client._discard(this);
     this.#tell(null);
   }
 
@@ -370,6 +369,10 @@ export class Answer extends EventTarget {
   _take(event) {
     if (this.end || this.error || !isBehind(event.position, this.position)) return;
     this.position = event.position;
+    if (event.type === "end" || event.type === "aborted" || event.type === "failed") {
+      this._end(event);
+      return;
+    }
     if (event.type === "start") {
       this.sessionId = event.session_id;
       this.messageId = event.message_id;
@@ -378,9 +381,7 @@ export class Answer extends EventTarget {
     else if (event.type === "reset") this.text = event.text;
     this.#tell(event);
     this.dispatchEvent(new DetailEvent(event.type, event));
-    if (event.type === "end" || event.type === "aborted" || event.type === "failed") {
-      this._end(event);
-    } else this._turn("running");
+    this._turn("running");
   }
 
   /** @internal @param {EndEvent | AbortedEvent | FailedEvent} event */
@@ -389,6 +390,9 @@ export class Answer extends EventTarget {
     if (event.type === "failed") {
       this.error = errorOf(event.code, event.message, { retryable: event.retryable });
     }
+    this.position = event.position;
+    this.#tell(event);
+    this.dispatchEvent(new DetailEvent(event.type, event));
     this._turn(event.type === "end" ? "completed" : event.type);
     this.#tell(null);
   }
@@ -447,6 +451,7 @@ export class Answer extends EventTarget {
  * @property {Record<string, any>} body
  * @property {number} at when it was asked
  * @property {string | null} behind a `client_message_id`
+ * @property {string} subject whose question it is
  * @property {boolean} waited
  */
 
@@ -662,7 +667,8 @@ export class RunnelClient extends EventTarget {
       // be stopped at once, and whatever breaks, there is one way to come back.
       background: true,
     };
-    this.#add({ answer, path, body, at: Date.now(), behind, waited: false });
+    const subject = subjectOf(this.#token);
+    this.#add({ answer, path, body, at: Date.now(), behind, subject, waited: false });
     return answer;
   }
 
@@ -708,6 +714,12 @@ export class RunnelClient extends EventTarget {
   async #send(entry) {
     const { answer, path, body } = entry;
     for (let failures = 0; this.#entries.includes(entry); failures++) {
+      if (this.#token !== null && subjectOf(this.#token) !== entry.subject) {
+        // Somebody else has signed in meanwhile.
+        this.#delay(entry);
+        await this.#moment(Infinity);
+        continue;
+      }
       if (entry.behind && !body.session_id) body.session_id = this.#begun.get(entry.behind);
       try {
         const accepted = await this.call("POST", path, { body });
@@ -735,15 +747,16 @@ export class RunnelClient extends EventTarget {
   }
 
   /** A question is kept for who asked it. @param {Entry} entry */
-  #place(entry) {
-    return `${QUEUE}${subjectOf(this.#token)}.${entry.body.client_message_id}`;
+  #place({ subject, body }) {
+    return `${QUEUE}${subject}.${body.client_message_id}`;
   }
 
   /** @param {Entry} entry */
-  #store({ answer, path, body, at, behind }) {
+  #store(entry) {
+    const { answer, path, body, at, behind } = entry;
     const kept = JSON.stringify({ path, body, at, behind, question: answer.question });
     try {
-      this.#options.storage?.setItem(this.#place(/** @type {Entry} */ ({ body })), kept);
+      this.#options.storage?.setItem(this.#place(entry), kept);
     } catch {
       // It is full, or not allowed: the question waits in this page only.
     }
@@ -765,7 +778,8 @@ export class RunnelClient extends EventTarget {
       const id = body.client_message_id;
       if (this.#entries.some((entry) => entry.body.client_message_id === id)) continue;
       const answer = new Answer(this, question);
-      const entry = { answer, path, body, at, behind, waited: true };
+      const subject = subjectOf(this.#token);
+      const entry = { answer, path, body, at, behind, subject, waited: true };
       answer.status = "queued";
       this.#add(entry);
     }
@@ -848,7 +862,11 @@ export class RunnelClient extends EventTarget {
       }
       return undefined;
     } catch (error) {
-      if (watch.heldUp) throw new HeldUpError();
+      if (watch.heldUp) {
+        // Unless it is the server that does not answer: then this raises.
+        await this.#page(answer, 0, new AbortController());
+        throw new HeldUpError();
+      }
       if (error instanceof RunnelError || error instanceof HeldUpError) throw error;
       throw brokenOff(error);
     } finally {
@@ -891,9 +909,11 @@ export class RunnelClient extends EventTarget {
       });
     } finally {
       clearInterval(asking);
-      source.close();
     }
-    if (!answer.end && !attempt.signal.aborted) await this.#readEnd(answer);
+    // Closed for good: there may be nothing more to read.
+    const over = source.readyState === 2;
+    source.close();
+    if (over && !answer.end && !attempt.signal.aborted) await this.#readEnd(answer);
   }
 
   /** @param {Answer} answer @param {AbortController} attempt */
@@ -930,12 +950,12 @@ export class RunnelClient extends EventTarget {
     const known = await this.generation(/** @type {string} */ (answer.generationId));
     const { status, text, position } = known;
     if (status === "queued" || status === "running" || position === null) return;
-    // The position of the end: a text that was missed stands before it.
     if (text !== answer.text) {
+      // What was missed stands before the end.
+      const [epoch, offset] = position.split("-").map(Number);
       answer.position = null;
-      answer._take({ type: "reset", position, text });
+      answer._take({ type: "reset", position: `${epoch}-${offset - 1}`, text });
     }
-    answer.position = position;
     answer._end(endOf(known));
   }
 
@@ -966,7 +986,6 @@ export class RunnelClient extends EventTarget {
           for (const attempt of this.#reading) attempt.abort();
         }, after);
       }
-      this.dispatchEvent(new DetailEvent("visibility", document.visibilityState));
     });
   }
 
@@ -1192,6 +1211,7 @@ export class RunnelClient extends EventTarget {
       // Then the login ends with this page.
     }
     this.dispatchEvent(new DetailEvent("tokens", tokens));
+    this.#wake();
   }
 
   /** What is kept is taken over. */
@@ -1205,9 +1225,16 @@ export class RunnelClient extends EventTarget {
   }
 
   #forget() {
+    const was = this.#token;
     this.#token = this.#refreshToken = this.#expiresAt = null;
     this.#options.storage?.removeItem(TOKENS);
-    this.dispatchEvent(new DetailEvent("signedout", null));
+    if (was !== null) this.dispatchEvent(new DetailEvent("signedout", null));
+  }
+
+  /** @internal The token, if there is one or one is given. */
+  async _signed() {
+    await this.#ensure();
+    return this.#token;
   }
 
   /** @internal */
@@ -1404,9 +1431,9 @@ export class RunnelSocket extends EventTarget {
       chunks: this.#options.chunks === false ? false : undefined,
     });
     url.protocol = url.protocol.replace("http", "ws");
-    const socket = client.token
-      ? new Socket(url.href, ["bearer", client.token])
-      : new Socket(url.href);
+    const token = await client._signed();
+    if (this.state === "closed") return;
+    const socket = token ? new Socket(url.href, ["bearer", token]) : new Socket(url.href);
     this.#socket = socket;
     socket.onmessage = (/** @type {MessageEvent} */ { data }) => {
       if (this.#socket === socket) this.#hear(JSON.parse(data));
@@ -1444,7 +1471,10 @@ export class RunnelSocket extends EventTarget {
   #known({ type, generation_id, message_id, position }) {
     if (type !== "stream_chunk" && type !== "reset") return false;
     for (const [id, answer] of this.#answers) {
-      if (id !== generation_id && answer.messageId !== message_id) continue;
+      // Of one that was resumed the message is not known yet.
+      if (id !== generation_id && answer.messageId !== "" && answer.messageId !== message_id)
+        continue;
+      answer.messageId ||= message_id ?? "";
       if (!isBehind(position, answer.position)) return true;
       answer.position = position;
     }
