@@ -14,7 +14,7 @@ from runnel.chat.checking import AskRules
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
 from runnel.chat.making import Making
-from runnel.chat.model_ports import Candidates, ListedModel, Model, Piece
+from runnel.chat.model_ports import AliasState, Candidates, ListedModel, Model, Piece
 from runnel.chat.places import Places
 from runnel.chat.ports import Begun, Found, LogReader, Store
 from runnel.chat.retrying import Retries
@@ -102,6 +102,9 @@ class TheseModels:
         return self._candidates
 
     def listed(self) -> Sequence[ListedModel]:
+        return ()
+
+    def states(self) -> Sequence[AliasState]:
         return ()
 
     def priced(self, alias: str, usage: Usage) -> Usage:

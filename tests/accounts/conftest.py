@@ -8,8 +8,9 @@ from stand_ins import PASSWORD, SECRET, CountingPasswords, StandingClock
 from runnel.accounts.administration import Administration
 from runnel.accounts.entities import User
 from runnel.accounts.logins import Logins
+from runnel.accounts.managing import Managing
 from runnel.accounts.passwords import Passwords
-from runnel.accounts.ports import AccountStore
+from runnel.accounts.ports import AccountStore, tell_nobody
 from runnel.accounts.service import Accounts
 from runnel.accounts.tokens import Tokens
 from runnel.store.accounts import SqlAccountStore
@@ -62,6 +63,11 @@ def administration(
     store: AccountStore, passwords: Passwords, logins: Logins, clock: StandingClock
 ) -> Administration:
     return Administration(store, passwords, logins, clock=clock)
+
+
+@pytest.fixture
+def managing(store: AccountStore, passwords: Passwords, clock: StandingClock) -> Managing:
+    return Managing(store, passwords, clock=clock, announce=tell_nobody)
 
 
 @pytest.fixture

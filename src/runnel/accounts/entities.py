@@ -34,6 +34,14 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedUser:
+    """An account in a list; `last_login_at` is when its newest login was opened."""
+
+    user: User
+    last_login_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A long-lived key without its secret; `prefix` is how its text begins."""
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
-from runnel.accounts.entities import ApiKey, User, UserRole
+from runnel.accounts.entities import ApiKey, ListedUser, User, UserRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,14 @@ class Account:
 
     user: User
     password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """What an admin changes of an account; None stays as it is."""
+
+    disabled: bool | None = None
+    role: UserRole | None = None
 
 
 class UserStore(Protocol):
@@ -38,6 +46,19 @@ class UserStore(Protocol):
 
     async def users(self) -> list[User]:
         """All accounts, the oldest first."""
+        ...
+
+    async def user_page(self, part: str, after: str, limit: int) -> list[ListedUser]:
+        """Accounts whose names have that part, in whatever case, by their names in lower case;
+        those behind the name `after`.
+        """
+        ...
+
+    async def change_user(self, user_id: str, change: UserChange, moment: datetime) -> User | None:
+        """All of a change or nothing; None if the account is gone. To disable revokes its logins.
+
+        Raises RunnelError `conflict` if no enabled admin would be left.
+        """
         ...
 
     async def has_admin(self) -> bool:

@@ -8,6 +8,7 @@ import structlog
 
 from runnel.accounts.administration import Administration
 from runnel.accounts.logins import Logins
+from runnel.accounts.managing import Managing
 from runnel.accounts.passwords import Passwords, weakness
 from runnel.accounts.ports import Announce, tell_nobody
 from runnel.accounts.secret import kept_secret
@@ -35,6 +36,7 @@ class AccountParts:
     accounts: Accounts
     tickets: Tickets
     administration: Administration
+    managing: Managing
 
 
 @asynccontextmanager
@@ -70,8 +72,9 @@ async def open_accounts(
         accounts, tokens, spent or MemorySpent(), seconds=settings.ticket_seconds, clock=now
     )
     administration = Administration(store, passwords, logins, clock=now)
+    managing = Managing(store, passwords, clock=now, announce=announce)
     try:
-        yield AccountParts(store, accounts, tickets, administration)
+        yield AccountParts(store, accounts, tickets, administration, managing)
     finally:
         passwords.close()
 

@@ -50,6 +50,7 @@ from runnel.store.exporting import SqlExports
 from runnel.store.ids import new_id, now
 from runnel.store.lock import ServerLock, server_lock
 from runnel.store.migrate import migrate
+from runnel.store.overviews import SqlOverviews
 from runnel.store.purging import SqlPurging
 from runnel.store.session_store import SqlSessions
 from runnel.store.titles import SqlTitles
@@ -194,6 +195,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             sessions=Sessions(sessions, chat, catalog),
             purging=purging,
             accounts=who.accounts,
+            managing=who.managing,
             tickets=who.tickets,
             watch=watch,
             catalog=catalog,
@@ -209,6 +211,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             metrics=telemetry.metrics,
             traffic=telemetry.traffic,
             reports=reports,
+            overviews=SqlOverviews(database),
             started_at=telemetry.started_at,
             traced=telemetry.traced,
             reload_models=catalog.reload,

@@ -69,6 +69,18 @@ class ListedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class AliasState:
+    """An alias as whoever runs the server sees it: why it cannot be asked now, which may name its
+    provider's address, and who stands in for it. `restarts` as in Candidates.
+    """
+
+    listed: ListedModel
+    why_not: str | None
+    fallbacks: Sequence[str]
+    restarts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """Who may answer for an alias: its own model first, then those that stand in for it; at least
     one.
@@ -89,6 +101,8 @@ class Catalog(Protocol):
     def default(self) -> str | None: ...
 
     def listed(self) -> Sequence[ListedModel]: ...
+
+    def states(self) -> Sequence[AliasState]: ...
 
     def candidates(self, name: str | None) -> Candidates:
         """Of that alias, or of a provider's name that one alias alone has. None: the default.

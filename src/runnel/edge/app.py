@@ -9,6 +9,8 @@ from runnel.edge import problems
 from runnel.edge.closing import Closing
 from runnel.edge.http import (
     admin,
+    admin_usage,
+    admin_users,
     attachments,
     auth,
     branching,
@@ -69,6 +71,8 @@ def create_app(parts: Parts) -> ASGIApp:
         server.router,
         usage.router,
         admin.router,
+        admin_users.router,
+        admin_usage.router,
         exporting.router,
         docs.router,
         page.router,

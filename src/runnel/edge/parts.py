@@ -8,12 +8,14 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
 from runnel.accounts.connections import Connections
+from runnel.accounts.managing import Managing
 from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Tickets
 from runnel.accounts.watch import Watch
 from runnel.chat.attachments.service import Attachments
 from runnel.chat.channels import Channels
 from runnel.chat.model_ports import Catalog
+from runnel.chat.overviews import Overviews
 from runnel.chat.reports import Reports
 from runnel.chat.service import ChatService
 from runnel.chat.sessions.exporting import Exporting
@@ -40,6 +42,7 @@ class Parts:
     sessions: Sessions
     purging: Purging
     accounts: Accounts
+    managing: Managing
     tickets: Tickets
     watch: Watch
     catalog: Catalog
@@ -52,6 +55,7 @@ class Parts:
     metrics: Metrics
     traffic: Traffic
     reports: Reports
+    overviews: Overviews
     started_at: datetime
     traced: Callable[[ASGIApp], ASGIApp]
     reload_models: Callable[[], Awaitable[Sequence[str]]]

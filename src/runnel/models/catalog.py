@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from runnel.chat.model_ports import Candidates, ListedModel
+from runnel.chat.model_ports import AliasState, Candidates, ListedModel
 from runnel.errors import Code, RunnelError, StartupError
 from runnel.events import Usage
 from runnel.models.building import Aliases, Builder
@@ -46,6 +46,18 @@ class ModelCatalog:
                 available=alias in aliases.models and alias not in self._down,
             )
             for alias, listed in aliases.listed.items()
+        ]
+
+    def states(self) -> Sequence[AliasState]:
+        aliases = self._aliases
+        return [
+            AliasState(
+                listed,
+                self.why_not(listed.alias),
+                tuple(aliases.fallbacks.get(listed.alias, ())),
+                restarts=listed.alias in aliases.restarting,
+            )
+            for listed in self.listed()
         ]
 
     def candidates(self, name: str | None) -> Candidates:

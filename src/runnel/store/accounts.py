@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
-from runnel.accounts.entities import ApiKey, User, UserRole
-from runnel.accounts.ports import Account, Exchange, Exchanged, Revocations
+from runnel.accounts.entities import ApiKey, ListedUser, User, UserRole
+from runnel.accounts.ports import Account, Exchange, Exchanged, Revocations, UserChange
 from runnel.store import keys, logins, users
 from runnel.store.engine import Database
 from runnel.store.tables import UserRow
@@ -38,6 +38,22 @@ class SqlAccountStore:
     async def users(self) -> list[User]:
         async with self._database.read() as connection:
             return await users.every(connection)
+
+    async def user_page(self, part: str, after: str, limit: int) -> list[ListedUser]:
+        async with self._database.read() as connection:
+            return await users.page(connection, part, after, limit)
+
+    async def change_user(self, user_id: str, change: UserChange, moment: datetime) -> User | None:
+        async with self._database.write() as connection:
+            if change.role is not None:
+                await users.set_role(connection, user_id, change.role)
+            if change.disabled:
+                await users.disable(connection, user_id, moment)
+                await logins.revoke_all(connection, user_id, moment)
+            elif change.disabled is not None:
+                await users.enable(connection, user_id)
+            account = await users.find(connection, UserRow.id == user_id)
+            return account and account.user
 
     async def has_admin(self) -> bool:
         async with self._database.read() as connection:

@@ -24,8 +24,8 @@ from runnel.store.engine import Database, into
 from runnel.store.shown import LIVE_STATES
 from runnel.store.tables import GenerationRow, KeptUsageRow, MessageRow, SessionRow, UserRow
 
-_FAILED: Final = (Status.FAILED.value, Status.INTERRUPTED.value)
-_ENDED: Final = GenerationRow.status.not_in(LIVE_STATES)
+FAILED: Final = (Status.FAILED.value, Status.INTERRUPTED.value)
+ENDED: Final = GenerationRow.status.not_in(LIVE_STATES)
 _SUMS: Final = ("generations", "prompt_tokens", "completion_tokens", "cost")
 _KEPT: Final = ("user_id", "day", "model", "provider", *_SUMS)
 
@@ -42,7 +42,7 @@ class SqlReports:
 
     async def ends(self, since: datetime) -> Ends:
         async with self._database.read() as connection:
-            rows = await connection.execute(select(*_counts()).where(_ENDED, *_asked(since)))
+            rows = await connection.execute(select(*counts()).where(ENDED, *asked_since(since)))
             return Ends(*rows.one())
 
     async def failing_sessions(self, since: datetime, most: int) -> Sequence[SessionEnds]:
@@ -107,7 +107,7 @@ def _taken(connection: AsyncConnection, *which: ColumnElement[bool]) -> Select[*
     """What ended generations took, by user, day, model and provider; named as what is kept."""
     by = (
         GenerationRow.user_id,
-        _day(connection).label("day"),
+        day(connection).label("day"),
         GenerationRow.model,
         GenerationRow.provider,
     )
@@ -119,7 +119,7 @@ def _taken(connection: AsyncConnection, *which: ColumnElement[bool]) -> Select[*
             func.coalesce(func.sum(GenerationRow.completion_tokens), 0).label("completion_tokens"),
             func.sum(GenerationRow.cost).label("cost"),
         )
-        .where(_ENDED, *which)
+        .where(ENDED, *which)
         .group_by(*by)
     )
 
@@ -152,7 +152,7 @@ def _day_usage(row: Row[*tuple[Any, ...]]) -> DayUsage:
     )
 
 
-def _day(connection: AsyncConnection) -> ColumnElement[date]:
+def day(connection: AsyncConnection) -> ColumnElement[date]:
     """The day in UTC: SQLite keeps nothing else, others have to be told."""
     moment = GenerationRow.created_at
     if connection.dialect.name != "sqlite":
@@ -164,11 +164,11 @@ def _day(connection: AsyncConnection) -> ColumnElement[date]:
 async def _failing_sessions(
     connection: AsyncConnection, since: datetime, most: int
 ) -> list[SessionEnds]:
-    generations, failed = _counts()
+    generations, failed = counts()
     rows = await connection.execute(
         select(GenerationRow.session_id, GenerationRow.user_id, generations, failed)
         .join(SessionRow, SessionRow.id == GenerationRow.session_id)
-        .where(_ENDED, *_asked(since), SessionRow.hidden.is_(False))
+        .where(ENDED, *asked_since(since), SessionRow.hidden.is_(False))
         .group_by(GenerationRow.session_id, GenerationRow.user_id)
         .having(failed > 0)
         # Of two that have failed as often, the one that was asked less.
@@ -178,12 +178,13 @@ async def _failing_sessions(
     return [SessionEnds(row[0], row[1], Ends(row[2], row[3])) for row in rows]
 
 
-def _counts() -> tuple[ColumnElement[int], ColumnElement[int]]:
-    failed = func.coalesce(func.sum(case((GenerationRow.status.in_(_FAILED), 1), else_=0)), 0)
+def counts() -> tuple[ColumnElement[int], ColumnElement[int]]:
+    failed = func.coalesce(func.sum(case((GenerationRow.status.in_(FAILED), 1), else_=0)), 0)
     return func.count(), failed
 
 
-def _asked(since: datetime) -> tuple[ColumnElement[bool], ...]:
+def asked_since(since: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Conditions on generations."""
     # Ids begin with the time at which they were made, so that the primary key finds a day's rows;
     # for the times themselves there is an index by user alone.
     milliseconds = max(0, int(since.timestamp() * 1000))

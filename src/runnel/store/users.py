@@ -4,14 +4,14 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.accounts.entities import User, UserRole
+from runnel.accounts.entities import ListedUser, User, UserRole
 from runnel.accounts.ports import Account
 from runnel.errors import Code, RunnelError
 from runnel.store.ids import new_id, now
-from runnel.store.tables import UserRow
+from runnel.store.tables import LoginRow, UserRow
 
 
 async def add(
@@ -44,6 +44,26 @@ async def find(connection: AsyncConnection, which: ColumnElement[bool]) -> Accou
 async def every(connection: AsyncConnection) -> list[User]:
     rows = await connection.execute(select(UserRow).order_by(UserRow.id))
     return [user_of(row) for row in rows]
+
+
+async def page(connection: AsyncConnection, part: str, after: str, limit: int) -> list[ListedUser]:
+    """By name, those behind one."""
+    newest_login = (
+        select(func.max(LoginRow.created_at))
+        .where(LoginRow.user_id == UserRow.id)
+        .correlate(UserRow)
+        .scalar_subquery()
+    )
+    query = (
+        select(UserRow, newest_login.label("last_login_at"))
+        .where(UserRow.name_key > name_key(after))
+        .order_by(UserRow.name_key)
+        .limit(limit)
+    )
+    if part:
+        query = query.where(UserRow.name_key.contains(name_key(part), autoescape=True))
+    rows = await connection.execute(query)
+    return [ListedUser(user_of(row), row.last_login_at) for row in rows]
 
 
 async def has_admin(connection: AsyncConnection) -> bool:
@@ -122,6 +142,12 @@ async def disable(connection: AsyncConnection, user_id: str, moment: datetime) -
         .where(UserRow.id == user_id, UserRow.disabled_at.is_(None))
         .values(disabled_at=moment)
     )
+
+
+async def set_role(connection: AsyncConnection, user_id: str, role: UserRole) -> None:
+    if role != "admin":
+        await refuse_last_admin(connection, user_id)
+    await connection.execute(update(UserRow).where(UserRow.id == user_id).values(role=role))
 
 
 async def enable(connection: AsyncConnection, user_id: str) -> None:

@@ -6,17 +6,21 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from runnel.chat.overviews import ModelEnds
 from runnel.chat.reports import Ends
 from runnel.edge.deps import SIGNED_IN, AppParts
-from runnel.edge.http.server import models_shown
-from runnel.edge.http.shapes import (
+from runnel.edge.http.admin_shapes import (
+    AliasesShape,
+    AliasShape,
     ConnectionsShape,
     EndsShape,
+    ModelEndsShape,
     ReloadShape,
     SentShape,
     StatsShape,
-    shaped,
 )
+from runnel.edge.http.server import model_shown, models_shown
+from runnel.edge.http.shapes import shaped
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import AdminRoute
 from runnel.errors import Code, RunnelError, StartupError
@@ -30,6 +34,29 @@ _MOST_CONNECTIONS: Final = 1000
 router = APIRouter(
     prefix="/api/admin", route_class=AdminRoute, tags=["admin"], dependencies=[*SIGNED_IN]
 )
+
+
+@router.get("/models", response_class=Response, responses=shaped(AliasesShape))
+async def models(parts: AppParts) -> Response:
+    """The aliases: whether they can be asked, and how the answers of the last 24 hours ended."""
+    ends = await parts.overviews.models(datetime.now(UTC) - _ENDS_OF)
+    by_model = {each.model: each for each in ends}
+    listed: list[AliasShape] = [
+        {
+            **model_shown(state.listed),
+            "why_not": state.why_not,
+            "fallbacks": [*state.fallbacks],
+            "restarts": state.restarts,
+            "last_24_hours": _model_ends(by_model.get(state.listed.alias)),
+        }
+        for state in parts.catalog.states()
+    ]
+    shown: AliasesShape = {
+        "default": parts.catalog.default,
+        "models": listed,
+        "next_cursor": None,
+    }
+    return JsonResponse(shown)
 
 
 @router.post("/models/reload", response_class=Response, responses=shaped(ReloadShape))
@@ -99,6 +126,16 @@ async def connections(
         "next_cursor": page[limit - 1].id if len(page) > limit else None,
     }
     return JsonResponse(shown)
+
+
+def _model_ends(ends: ModelEnds | None) -> ModelEndsShape:
+    return {
+        "generations": ends.generations if ends else 0,
+        "failed": ends.failed if ends else 0,
+        "errors": {**ends.errors} if ends else {},
+        "first_token_ms_p50": ends and ends.first_token_ms_p50,
+        "first_token_ms_p95": ends and ends.first_token_ms_p95,
+    }
 
 
 def _ends(ends: Ends) -> EndsShape:

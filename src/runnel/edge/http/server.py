@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
+from runnel.chat.model_ports import ListedModel
 from runnel.edge.deps import AppParts
 from runnel.edge.http.shapes import (
     HealthShape,
@@ -89,13 +90,14 @@ async def models(parts: AppParts) -> Response:
 
 
 def models_shown(parts: Parts) -> ModelsShape:
-    listed: list[ModelShape] = [
-        {
-            "alias": model.alias,
-            "provider": model.provider,
-            "model": model.model,
-            "available": model.available,
-        }
-        for model in parts.catalog.listed()
-    ]
+    listed = [model_shown(model) for model in parts.catalog.listed()]
     return {"default": parts.catalog.default, "models": listed}
+
+
+def model_shown(model: ListedModel) -> ModelShape:
+    return {
+        "alias": model.alias,
+        "provider": model.provider,
+        "model": model.model,
+        "available": model.available,
+    }

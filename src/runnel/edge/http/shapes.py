@@ -87,24 +87,6 @@ class AcceptedShape(TypedDict):
     ticket: str
 
 
-class ConnectionShape(TypedDict):
-    """One WebSocket; `session_id` is told of a session's channel."""
-
-    connection_id: str
-    user_id: str
-    username: str
-    channel: Literal["completions", "session", "user"]
-    session_id: str | None
-    address: str | None
-    user_agent: str | None
-    connected_at: datetime
-
-
-class ConnectionsShape(TypedDict):
-    connections: list[ConnectionShape]
-    next_cursor: str | None
-
-
 class PollShape(TypedDict):
     """Events, each with its `position`, its `type` and what else it says.
 
@@ -178,12 +160,6 @@ class ModelsShape(TypedDict):
     models: list[ModelShape]
 
 
-class ReloadShape(ModelsShape):
-    """`faults` has a line for each alias that cannot be asked now."""
-
-    faults: list[str]
-
-
 class SpentShape(TypedDict):
     """`cost` is null where no model has a price, and else in what prices are in."""
 
@@ -206,47 +182,6 @@ class UsageOfDaysShape(TypedDict):
     usage: list[DayUsageShape]
     next_cursor: str | None
     total: SpentShape
-
-
-class EndsShape(TypedDict):
-    """Generations that ended; `failed` are those that failed or were interrupted."""
-
-    generations: int
-    failed: int
-    error_rate: float
-
-
-class SessionEndsShape(EndsShape):
-    session_id: str
-    user_id: str
-    username: str | None
-
-
-class SentShape(TypedDict):
-    """Bytes of answers' bodies: in the last 60 seconds, and since the instance started."""
-
-    bytes_last_minute: int
-    bytes_total: int
-
-
-class UserSentShape(SentShape):
-    user_id: str
-    username: str | None
-
-
-class StatsTotalShape(EndsShape, SentShape): ...
-
-
-class StatsShape(TypedDict):
-    """`sessions`: those with failures since `ends_since`, most failures first. `users`: those to
-    whom this instance, which runs since `started_at`, has sent most. Each list has 50 at most.
-    """
-
-    started_at: datetime
-    ends_since: datetime
-    sessions: list[SessionEndsShape]
-    users: list[UserSentShape]
-    total: StatsTotalShape
 
 
 class HealthShape(TypedDict):
