@@ -310,6 +310,7 @@ export class Conversation extends EventTarget {
       message,
       answer,
       asked: null,
+      waits: false,
       place: beside.indexOf(message),
       places: beside.length,
       last: false,

@@ -27,6 +27,7 @@
  * @property {Message | null} message
  * @property {Answer | null} answer
  * @property {Asked | null} asked
+ * @property {boolean} waits for the network, or for the answer before it
  * @property {number} place
  * @property {number} places
  * @property {boolean} last
@@ -37,7 +38,15 @@ export function onItsWay(asked) {
   const { key, text, attachments } = asked;
   const role = asked.kind === "regenerate" ? "assistant" : "user";
   const item = { key, role, text, attachments, asked, message: null, answer: null };
-  return /** @type {Item} */ ({ ...item, status: "queued", place: 0, places: 1, last: false });
+  const waits = asked.answer.status === "queued";
+  return /** @type {Item} */ ({
+    ...item,
+    waits,
+    status: "queued",
+    place: 0,
+    places: 1,
+    last: false,
+  });
 }
 
 /** @param {Answer} answer @returns {Status} */

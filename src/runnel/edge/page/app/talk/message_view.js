@@ -81,6 +81,8 @@ export class MessageView {
   /** @type {HTMLButtonElement[]} those that ask something */ #asking = [];
   /** @type {HTMLButtonElement | null} the same, of an answer that failed */ #tryAgain = null;
   #editing = false;
+  #drawn = false;
+  #busy = false;
   #foot;
 
   /** @param {Item} item @param {Actions} actions */
@@ -116,6 +118,9 @@ export class MessageView {
 
   /** @param {Item} item @param {boolean} [busy] whether nothing can be asked now */
   update(item, busy = false) {
+    if (this.#drawn && isSame(item, this.item) && busy === this.#busy) return;
+    this.#drawn = true;
+    this.#busy = busy;
     this.item = item;
     setAttribute(this.element, "aria-label", nameOf(item));
     setAttribute(this.element, "data-last", item.last);
@@ -258,6 +263,11 @@ export class MessageView {
   }
 }
 
+/** Items are made anew; what is in them is not. @param {Item} one @param {Item} other */
+function isSame(one, other) {
+  return /** @type {(keyof Item)[]} */ (Object.keys(one)).every((key) => one[key] === other[key]);
+}
+
 /** @param {Item} item */
 function nameOf({ role, message }) {
   const model = message?.metadata.agent_used;
@@ -266,12 +276,10 @@ function nameOf({ role, message }) {
 }
 
 /** What is to be said of how it stands. @param {Item} item */
-function noteOf({ role, status, asked, answer, message }) {
+function noteOf({ role, status, asked, waits, answer, message }) {
   if (role === "user") {
     if (!asked) return { kind: "", text: "" };
-    return asked.answer.status === "queued"
-      ? { kind: "queued", text: t("queued") }
-      : { kind: "sending", text: t("sending") };
+    return waits ? { kind: "queued", text: t("queued") } : { kind: "sending", text: t("sending") };
   }
   const finish = message?.metadata.finish_reason;
   switch (status) {

@@ -1,6 +1,6 @@
 /** The messages of the branch that is shown, and where its reader is in them. */
 
-import { h } from "../dom.js";
+import { h, setAttribute } from "../dom.js";
 import { words } from "../words.js";
 import { icon } from "./icons.js";
 import { MessageView } from "./message_view.js";
@@ -17,6 +17,8 @@ const t = words({
 const NEAR = 64;
 /** As many messages are made in one go. */
 const AT_ONCE = 20;
+/** With more than so many, those that are not in sight are not laid out. */
+const LONG = 100;
 
 export class Thread {
   /** @type {Map<string, MessageView>} */ #views = new Map();
@@ -63,6 +65,7 @@ export class Thread {
   show(items, busy) {
     this.#items = items;
     this.#busy = busy;
+    setAttribute(this.#list, "data-long", items.length > LONG);
     const keys = new Set(items.map((item) => item.key));
     for (const [key, view] of this.#views) {
       if (keys.has(key)) continue;
