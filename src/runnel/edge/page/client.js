@@ -367,7 +367,9 @@ export class Answer extends EventTarget {
 
   /** @internal What was read before is left out. @param {AnswerEvent} event */
   _take(event) {
-    if (this.end || this.error || !isBehind(event.position, this.position)) return;
+    if (this.end || this.error) return;
+    // A reset stands wherever the server says: the position it was asked for may be of nowhere.
+    if (event.type !== "reset" && !isBehind(event.position, this.position)) return;
     this.position = event.position;
     if (event.type === "end" || event.type === "aborted" || event.type === "failed") {
       this._end(event);
@@ -953,7 +955,6 @@ export class RunnelClient extends EventTarget {
     if (text !== answer.text) {
       // What was missed stands before the end.
       const [epoch, offset] = position.split("-").map(Number);
-      answer.position = null;
       answer._take({ type: "reset", position: `${epoch}-${offset - 1}`, text });
     }
     answer._end(endOf(known));
