@@ -56,6 +56,15 @@ class Tab:
         """Runs a coroutine of Playwright's, as `tab.do(tab.page.reload())`."""
         return self._chromium.call(work, seconds)
 
+    @contextmanager
+    def beside(self, url: str) -> Generator["Tab"]:
+        """Shows another tab of the same profile."""
+        tab = self.do(self._chromium.listening_tab(self._page.context))
+        self.do(tab.page.goto(url))
+        yield tab
+        self.do(tab.page.close())
+        assert tab.thrown == []
+
     def run(self, script: str, argument: Any = None) -> Any:
         """What an expression, or a function called with the argument, comes to in the page."""
         return self._chromium.call(self._page.evaluate(script, argument))
@@ -106,14 +115,15 @@ class Chromium:
         """Shows a page; what it throws fails the test. `options` are those of its profile."""
         context = self.call(self._browser.new_context(**options))
         try:
-            tab = self.call(self._listening_tab(context))
+            tab = self.call(self.listening_tab(context))
             self.call(tab.page.goto(url))
             yield tab
         finally:
             self.call(context.close())
         assert tab.thrown == []
 
-    async def _listening_tab(self, context: BrowserContext) -> Tab:
+    async def listening_tab(self, context: BrowserContext) -> Tab:
+        """A new one, with nothing in it yet."""
         tab = Tab(self, await context.new_page())
         tab.listen()
         return tab

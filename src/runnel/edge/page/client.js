@@ -515,6 +515,11 @@ export class RunnelClient extends EventTarget {
     return this.#token;
   }
 
+  /** Whether nothing is read, for the tab is hidden. */
+  get paused() {
+    return this.#hidden;
+  }
+
   /** Whether there is anything to sign calls with. Whether it holds, a call says. */
   get signedIn() {
     return this.#token !== null || typeof this.#options.token === "function";
