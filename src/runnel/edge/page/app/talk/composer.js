@@ -20,7 +20,6 @@ const t = words({
     attach: "Attach files",
     closed: "This session is closed.",
     reopen: "Open it again",
-    waiting: "The first question is not sent yet; the next one can follow it.",
   },
   pt: {
     label: "Sua pergunta",
@@ -30,7 +29,6 @@ const t = words({
     attach: "Anexar arquivos",
     closed: "Esta sessão está fechada.",
     reopen: "Abrir de novo",
-    waiting: "A primeira pergunta ainda não foi enviada; a próxima poderá segui-la.",
   },
 });
 
@@ -46,7 +44,7 @@ const TOUCHED = matchMedia("(hover: none) and (pointer: coarse)");
  */
 
 export class Composer {
-  #state = { busy: false, waiting: false, closed: false };
+  #state = { busy: false, closed: false };
   /** @type {ReturnType<typeof setInterval> | undefined} */ #counting;
   #input;
   #files;
@@ -141,8 +139,8 @@ export class Composer {
     };
   }
 
-  /** @param {{ busy: boolean, waiting: boolean, closed: boolean }} state whether an answer is being
-   *  made, whether a first question is still to be sent, whether the session takes no question */
+  /** @param {{ busy: boolean, closed: boolean }} state whether an answer is being made, whether the
+   *  session takes no question */
   show(state) {
     this.#state = state;
     this.#shown();
@@ -191,14 +189,13 @@ export class Composer {
   }
 
   #shown() {
-    const { busy, waiting, closed } = this.#state;
+    const { busy, closed } = this.#state;
     const empty = this.#input.value.trim() === "";
     this.#form.hidden = closed;
     this.#closed.hidden = !closed;
     this.#stop.hidden = !busy;
     this.#send.hidden = busy && empty;
-    this.#send.disabled = empty || waiting || this.#files.uploading;
-    this.#send.title = waiting ? t("waiting") : t("send");
+    this.#send.disabled = empty || this.#files.uploading;
     fit(this.#input);
   }
 

@@ -38,6 +38,9 @@ export class Conversation extends EventTarget {
     super();
     this.#client = client;
     this.#id = sessionId;
+    for (const answer of client.queue) {
+      if ((answer.question?.sessionId ?? null) === sessionId) this.#resume(answer);
+    }
   }
 
   get id() {
@@ -58,9 +61,19 @@ export class Conversation extends EventTarget {
     return this.#answers.size > 0 || this.#asked.some((asked) => asked.answer.status !== "queued");
   }
 
-  /** Whether the first question of a new session is still on its way. */
-  get beginning() {
-    return this.#id === null && this.#asked.length > 0;
+  /** Whether an answer was asked for here, or is known with how it stands now.
+   *  @param {string} messageId */
+  knows(messageId) {
+    const message = this.#tree.get(messageId);
+    if (!message) return false;
+    const live = message.status === "queued" || message.status === "running";
+    return !live || this.#answers.has(messageId);
+  }
+
+  /** Fulfilled when the server has what was just sent to it, or has refused it. */
+  async sent() {
+    const sending = this.#asked.filter(({ answer }) => answer.status !== "queued");
+    await Promise.allSettled(sending.map(({ answer }) => answer.accepted));
   }
 
   /** Whether the server tells of a session what is known here. @param {any} session */
@@ -131,7 +144,8 @@ export class Conversation extends EventTarget {
   ask(text, attachments, options) {
     const answer = this.#client.ask({
       message: text,
-      sessionId: this.#id ?? undefined,
+      // Into the session that the first question of it begins, if that is not there yet.
+      sessionId: this.#id ?? this.#asked[0]?.answer,
       attachments: attachments.length ? attachments.map((each) => each.attachment_id) : undefined,
       ...chosen(options),
     });
@@ -153,6 +167,13 @@ export class Conversation extends EventTarget {
     const answer = this.#client.edit(id, message.message_id, text, chosen(options));
     const { attachments } = message.metadata;
     this.#await({ kind: "edit", after: message.parent_id, text, attachments, answer });
+  }
+
+  /** What was asked before, and was not sent then. @param {Answer} answer */
+  #resume(answer) {
+    const text = answer.question?.message ?? "";
+    const kind = text === "" ? "regenerate" : "ask";
+    this.#await({ kind, after: this.#leafId, text, attachments: [], answer, resumed: true });
   }
 
   /** @param {Omit<Asked, "key">} what */
@@ -177,6 +198,13 @@ export class Conversation extends EventTarget {
     }
     const begun = this.#id === null;
     this.#id ??= answer.sessionId;
+    if (asked.resumed || answer.sessionId !== this.#id) {
+      // What it follows, and what goes with it, only the server knows.
+      this.#forget(asked);
+      this.#tell(begun ? "begun" : "written");
+      this.read().catch(() => {});
+      return;
+    }
     const messageId = /** @type {string} */ (answer.messageId);
     const questionId = /** @type {string} */ (answer.userMessageId);
     this.#forget(asked);
@@ -213,6 +241,7 @@ export class Conversation extends EventTarget {
   /** @param {string} messageId @param {Answer} answer */
   #follow(messageId, answer) {
     this.#changes++;
+    this.#answers.get(messageId)?.detach();
     this.#answers.set(messageId, answer);
     answer.addEventListener("start", (event) => {
       const { model } = /** @type {any} */ (event).detail;
@@ -228,7 +257,7 @@ export class Conversation extends EventTarget {
 
   /** @param {string} messageId @param {Answer} answer */
   #ended(messageId, answer) {
-    if (this.#left) return;
+    if (this.#left || this.#answers.get(messageId) !== answer) return;
     this.#changes++;
     this.#answers.delete(messageId);
     const message = /** @type {Message} */ (this.#tree.get(messageId));
@@ -271,13 +300,6 @@ export class Conversation extends EventTarget {
     const id = /** @type {string} */ (this.#id);
     this.session = await this.#client.sessions.update(id, { status: "active" });
     this.#changes++;
-    this.#tell("change");
-  }
-
-  /** Does not send a question that still waits here. @param {Asked} asked */
-  drop(asked) {
-    /** @type {any} */ (asked.answer).cancel();
-    this.#forget(asked);
     this.#tell("change");
   }
 

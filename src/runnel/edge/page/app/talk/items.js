@@ -12,6 +12,7 @@
  * @property {string} text
  * @property {Attached[]} attachments
  * @property {Answer} answer
+ * @property {boolean} [resumed] it was asked before the page was loaded
  */
 
 /**

@@ -4,11 +4,12 @@ import { h, setAttribute } from "../dom.js";
 import { words } from "../words.js";
 import { attachedFile } from "./attached.js";
 import { BranchBar } from "./branch_bar.js";
-import { copy } from "./copying.js";
+import { copy } from "../markdown/copying.js";
 import { Details } from "./details.js";
 import { questionEditor } from "./editing.js";
 import { why } from "./faults.js";
 import { icon, iconButton } from "./icons.js";
+import { AnswerText } from "../markdown/answer_text.js";
 import { PlainText } from "./plain_text.js";
 import { Reactions } from "./reactions.js";
 
@@ -23,11 +24,13 @@ const t = words({
     answerBy: "Answer by {model}",
     system: "System",
     copy: "Copy",
+    copied: "The text is copied.",
+    notCopied: "The text could not be copied.",
     regenerate: "Answer again",
     edit: "Edit",
     thinking: "Waiting for the answer",
     sending: "Being sent",
-    queued: "Is sent when the server can be reached",
+    queued: "Waits to be sent",
     dropIt: "Do not send",
     stopped: "Stopped.",
     length: "The answer has reached its greatest length.",
@@ -40,11 +43,13 @@ const t = words({
     answerBy: "Resposta de {model}",
     system: "Sistema",
     copy: "Copiar",
+    copied: "O texto foi copiado.",
+    notCopied: "Não foi possível copiar o texto.",
     regenerate: "Responder de novo",
     edit: "Editar",
     thinking: "Esperando a resposta",
     sending: "Sendo enviada",
-    queued: "Será enviada quando o servidor puder ser alcançado",
+    queued: "Aguarda o envio",
     dropIt: "Não enviar",
     stopped: "Parada.",
     length: "A resposta chegou ao tamanho máximo.",
@@ -96,7 +101,8 @@ export class MessageView {
       "data-role": item.role,
       dir: "auto",
     });
-    this.#shown = new PlainText(this.#content);
+    const Shown = item.role === "assistant" ? AnswerText : PlainText;
+    this.#shown = new Shown(this.#content);
     this.branches = new BranchBar((by) => actions.step(this.item, by));
     this.#foot = h("footer", { class: "turn-foot" }, ...this.#buttons(item), this.branches.element);
     if (item.role === "assistant") this.#foot.append(this.#details.element);
@@ -234,7 +240,8 @@ export class MessageView {
     const button = iconButton("copy", t("copy"), {
       "data-testid": "copy",
       onclick: async () => {
-        if (!(await copy(this.item.text))) return;
+        const notes = { done: t("copied"), failed: t("notCopied") };
+        if (!(await copy(this.item.text, notes))) return;
         button.replaceChildren(icon("done"));
         setTimeout(() => button.replaceChildren(icon("copy")), 1500);
       },

@@ -64,7 +64,7 @@ export class Talk {
       react: ({ message }, changes) => {
         if (message) this.#try(this.#conversation.react(message, changes));
       },
-      drop: ({ asked }) => asked && this.#conversation.drop(asked),
+      drop: ({ asked }) => asked?.answer.cancel(),
       failed: (error) => this.#app.tell(whyOf(error), "error"),
     };
     this.#thread = new Thread(this.#actions);
@@ -161,15 +161,16 @@ export class Talk {
 
   #changed() {
     this.#tellOfSession();
-    const { items, busy, beginning, closed } = this.#conversation;
+    const { items, busy, closed } = this.#conversation;
     this.#welcome.hidden = this.#loading || items.length > 0;
     this.#thread.show(items, busy || closed);
-    this.#composer.show({ busy, waiting: beginning, closed });
+    this.#composer.show({ busy, closed });
   }
 
   /** @param {Asked} asked @param {RunnelError} error */
   #refused({ kind, text, attachments }, error) {
     if (kind === "ask") this.#composer.giveBack(text, attachments);
+    if (error.code === "cancelled") return;
     this.#composer.tell(whyOf(error), error.retryAfter);
     if (error.code === "busy" || error.code === "session_closed") {
       this.#try(this.#conversation.read());

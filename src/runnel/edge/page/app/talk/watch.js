@@ -9,12 +9,13 @@
 /** With a socket that tells of answers, looking is for what it does not tell: another branch. */
 const LOOK_SECONDS = 4;
 const LOOK_SECONDS_BESIDE_SOCKET = 20;
+const TOLD = ["message_saved", "stream_start", "stream_end", "aborted", "message"];
 
 export class Watch {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #stopped = new AbortController();
   #channel = new BroadcastChannel("runnel.talk");
-  /** @type {any} */ #socket = null;
+  #socket;
   #client;
   #conversation;
 
@@ -29,6 +30,10 @@ export class Watch {
     conversation.addEventListener("written", () => this.#channel.postMessage(conversation.id), {
       signal,
     });
+    this.#socket = client.socket(/** @type {string} */ (conversation.id), { chunks: false });
+    for (const type of TOLD) {
+      this.#socket.addEventListener(type, (event) => this.#hear(/** @type {any} */ (event).detail));
+    }
     document.addEventListener("visibilitychange", () => this.#look(), { signal });
     client.addEventListener("state", () => client.state === "live" && this.#look(), { signal });
     this.#wait();
@@ -38,11 +43,11 @@ export class Watch {
     this.#stopped.abort();
     clearTimeout(this.#timer);
     this.#channel.close();
-    this.#socket?.close();
+    this.#socket.close();
   }
 
   #wait() {
-    const seconds = this.#socket ? LOOK_SECONDS_BESIDE_SOCKET : LOOK_SECONDS;
+    const seconds = this.#socket.state === "open" ? LOOK_SECONDS_BESIDE_SOCKET : LOOK_SECONDS;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#look(), seconds * 1000);
   }
@@ -58,6 +63,13 @@ export class Watch {
       // The next look will tell; that the server is away is told elsewhere.
     }
     if (!this.#stopped.signal.aborted) this.#wait();
+  }
+
+  /** @param {Record<string, any>} frame */
+  async #hear({ message_id }) {
+    // What was asked from here is told as well, and may be told before it was answered here.
+    await this.#conversation.sent();
+    if (!this.#conversation.knows(message_id)) this.#read();
   }
 
   #read() {
