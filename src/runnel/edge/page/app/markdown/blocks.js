@@ -9,7 +9,7 @@
  * - the lines of indented code keep their indent;
  * - a paragraph of thousands of characters is cut, and no underline makes it a heading;
  * - a line of thousands of characters has to begin as what it is;
- * - a long table is several with the same head;
+ * - a long list, quote or table is several;
  * - what is nested very deeply is text.
  */
 
@@ -34,6 +34,11 @@ import { Table } from "./table.js";
  */
 
 const DEEPEST = 24;
+/**
+ * How many nodes an element gets. To add to one takes a browser as long as it has children: those
+ * of a long answer are in parts, so that its end is as quick as its beginning.
+ */
+const MOST = 100;
 /** The headings of an answer stand below those of the page. */
 const HEADINGS = /** @type {const} */ (["h3", "h4", "h5", "h6", "h6", "h6"]);
 
@@ -53,7 +58,9 @@ export class Blocks {
   /** @param {Element} element */
   constructor(element) {
     this.#root = element;
-    this.#open = [{ kind: "root", element }];
+    const part = h("div", { class: "part" });
+    element.append(part);
+    this.#open = [{ kind: "root", element: part }];
   }
 
   /** A line, or the beginning of a very long one. @param {string} text */
@@ -309,11 +316,29 @@ export class Blocks {
     this.#close(depth);
     if (!isEntry && this.#open.at(-1)?.kind === "list") this.#open.pop();
     const parent = /** @type {Container} */ (this.#open.at(-1));
+    if (parent.element.childNodes.length >= MOST) this.#renew(this.#open.length - 1);
     const list = parent.kind === "entry" ? this.#open.at(-2) : parent;
     if (this.#afterBlank && list?.kind === "list" && parent.element.hasChildNodes())
       this.#loosen(list.element);
     this.#separate(parent.element);
     this.#put(parent.element, element);
+  }
+
+  /** Begins another part of a container that is full. @param {number} depth where it is open */
+  #renew(depth) {
+    const full = /** @type {Container} */ (this.#open[depth]);
+    if (full.kind === "entry") return;
+    const { element } = full;
+    const next = /** @type {Element} */ (element.cloneNode());
+    if (next instanceof HTMLOListElement && element instanceof HTMLOListElement)
+      next.start = element.start + element.children.length;
+    const outer = this.#open[depth - 1];
+    if (outer && outer.element.childNodes.length >= MOST) this.#renew(depth - 1);
+    const parent = outer?.element ?? this.#root;
+    this.#separate(parent);
+    this.#put(parent, next);
+    full.element = next;
+    this.#undo?.push(() => (full.element = element));
   }
 
   /** Space between the items of a list. @param {Element} list */
