@@ -48,8 +48,13 @@ MARKED_UP: Final[tuple[str, ...]] = (
     "**bold** *em* ***both*** ~~gone~~ `code` ``a ` b`` __x__ _y_ **open\n\n*a **b* c**",
     "hard  \nbreak\\\nand soft\n\\*no\\* &amp; &copy; &#65; &nosuch; \\&amp;",
     "[a](https://example.com) [b](http://x.y 'title') <https://z.w> https://auto.link/x?y=1. www.x.org a@b.org",
-    "[ref][1] and [Two] and [three][] and [none][4]\n\n[1]: https://one.example\n"
-    + "[two]: <https://two.example> 'x'\n[three]: https://three.example\n[1]: https://second.example\n",
+    """[ref][1] and [Two] and [three][] and [none][4]
+
+[1]: https://one.example
+[two]: <https://two.example> 'x'
+[three]: https://three.example
+[1]: https://second.example
+""",
     "a note[^1] here\n\n[^1]: the note\n",
     "![a picture](https://example.com/x.png) ![](https://example.com/y.png) ![no](data:x)",
     "<div>\n*em* in <b>html</b>\n</div>\n\n<!-- a\n\ncomment -->",

@@ -1,6 +1,6 @@
 """Answers shown as Markdown in Runnel's own page, without a talk around them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -55,6 +55,6 @@ class Shown:
 
 
 @contextmanager
-def shown(chromium: Chromium, url: str, **options: Any) -> Iterator[Shown]:
+def shown(chromium: Chromium, url: str, **options: Any) -> Generator[Shown]:
     with chromium.tab(f"{url}/", **options) as tab:
         yield Shown(tab)

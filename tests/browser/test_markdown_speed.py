@@ -72,12 +72,10 @@ def best(page: Shown, shape: str, per_second: int) -> dict[str, Any]:
 def test_a_stored_answer_is_shown_without_a_long_task(page: Shown, shape: str) -> None:
     result = best(page, shape, 0)
     assert result["longest"] < LONGEST_MS
-    assert result["length"] > result["given"] * 0.7
-    print(shape, result)
+    assert result["length"] > result["given"] * 0.4  # the rest is markup
 
 
 @pytest.mark.parametrize("shape", ["one block of code", "one paragraph", "all kinds"])
 def test_an_answer_streams_without_a_long_task(page: Shown, shape: str) -> None:
     result = best(page, shape, PER_SECOND)
     assert result["longest"] < LONGEST_MS
-    print(shape, result)
