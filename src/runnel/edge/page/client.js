@@ -51,7 +51,10 @@
 
 // ------------------------------------------------------------------ errors
 
-/** Whatever goes wrong. `code` is the server's own (`rate_limited`, `busy`, ...), or `network`. */
+/**
+ * Whatever goes wrong. `code` is the server's own (`rate_limited`, `busy`, ...), or one of the
+ * client's: `network`, `bad_gateway` (what answers is a proxy), `cancelled`.
+ */
 export class RunnelError extends Error {
   /**
    * @param {string} code
@@ -73,15 +76,25 @@ export class RunnelError extends Error {
     /** What else the server said: `errors`, `generation_id`, `events_url`, ... */
     this.facts = more.facts ?? {};
   }
+
+  /** The fields at fault, where the server names any.
+   *  @returns {{ field: string, message: string }[]} */
+  get errors() {
+    return this.facts.errors ?? [];
+  }
 }
 /** The server cannot be reached. */
 export class NetworkError extends RunnelError {}
 /** The login does not hold any more: sign in again. */
 export class UnauthorizedError extends RunnelError {}
-/** What was sent is wrong; `facts.errors` names the fields. */
+/** This is not for you. */
+export class ForbiddenError extends RunnelError {}
+/** What was sent is wrong; `errors` names the fields. */
 export class InvalidRequestError extends RunnelError {}
 /** There is no such thing, or it is somebody else's. */
 export class NotFoundError extends RunnelError {}
+/** It does not go with what is there: a closed session, a name that is taken, a key used before. */
+export class ConflictError extends RunnelError {}
 /** An answer is being made in this session; `facts` has `generation_id`, `abort_url`. */
 export class BusyError extends RunnelError {}
 /** Too many; `retryAfter` says for how long. */
@@ -91,27 +104,33 @@ export class ModelError extends RunnelError {}
 /** The server cannot do it now. */
 export class UnavailableError extends RunnelError {}
 
-/** @type {Record<string, typeof RunnelError>} */
+/** By code: the class, and whether the same may go well a little later.
+ *  @type {Record<string, [typeof RunnelError, boolean]>} */
 const ERRORS = {
-  network: NetworkError,
-  unauthorized: UnauthorizedError,
-  invalid_request: InvalidRequestError,
-  unknown_model: InvalidRequestError,
-  message_too_long: InvalidRequestError,
-  payload_too_large: InvalidRequestError,
-  not_found: NotFoundError,
-  busy: BusyError,
-  rate_limited: RateLimitedError,
-  model_unavailable: ModelError,
-  upstream_error: ModelError,
-  upstream_rate_limited: ModelError,
-  upstream_incomplete: ModelError,
-  upstream_timeout: ModelError,
-  overloaded: UnavailableError,
-  shutting_down: UnavailableError,
-  store_unavailable: UnavailableError,
-  stream_unavailable: UnavailableError,
-  interrupted: UnavailableError,
+  network: [NetworkError, true],
+  unauthorized: [UnauthorizedError, false],
+  forbidden: [ForbiddenError, false],
+  invalid_request: [InvalidRequestError, false],
+  unknown_model: [InvalidRequestError, false],
+  message_too_long: [InvalidRequestError, false],
+  payload_too_large: [InvalidRequestError, false],
+  not_found: [NotFoundError, false],
+  conflict: [ConflictError, false],
+  idempotency_conflict: [ConflictError, false],
+  session_closed: [ConflictError, false],
+  busy: [BusyError, true],
+  rate_limited: [RateLimitedError, true],
+  model_unavailable: [ModelError, true],
+  upstream_error: [ModelError, true],
+  upstream_rate_limited: [ModelError, true],
+  upstream_incomplete: [ModelError, true],
+  upstream_timeout: [ModelError, true],
+  overloaded: [UnavailableError, true],
+  shutting_down: [UnavailableError, true],
+  store_unavailable: [UnavailableError, true],
+  stream_unavailable: [UnavailableError, true],
+  interrupted: [UnavailableError, true],
+  bad_gateway: [UnavailableError, true],
 };
 
 /**
@@ -120,19 +139,28 @@ const ERRORS = {
  * @param {ConstructorParameters<typeof RunnelError>[2]} [more]
  */
 function errorOf(code, message, more) {
-  return new (ERRORS[code] ?? RunnelError)(code, message, more);
+  const [kind, retryable] = ERRORS[code] ?? [RunnelError, false];
+  return new kind(code, message, { retryable, ...more });
+}
+
+/** What stands between answers in its own way, without a code of ours. @param {number} status */
+function codeOfStatus(status) {
+  if (status === 401) return "unauthorized";
+  if (status === 403) return "forbidden";
+  if (status === 404) return "not_found";
+  if (status === 413) return "payload_too_large";
+  if (status === 429) return "rate_limited";
+  return status >= 500 || status === 408 ? "bad_gateway" : `http_${status}`;
 }
 
 /** @param {Response} response */
 async function errorOfResponse(response) {
   const said = await response.json().catch(() => null);
-  // Whatever stands between may answer in its own way.
-  const problem = said !== null && typeof said === "object" ? said : {};
+  const problem = typeof said?.code === "string" ? said : {};
   const retryAfter = Number(response.headers.get("Retry-After"));
-  const code = problem.code ?? (response.status >= 500 ? "bad_gateway" : `http_${response.status}`);
+  const code = problem.code ?? codeOfStatus(response.status);
   return errorOf(code, problem.detail ?? problem.title ?? `HTTP ${response.status}`, {
     status: response.status,
-    retryable: response.status >= 500 || response.status === 408,
     retryAfter: retryAfter > 0 ? retryAfter : null,
     requestId: response.headers.get("X-Request-Id"),
     facts: problem,
@@ -463,7 +491,11 @@ const LONGEST_PAUSE = 15_000;
 /** How long before its end a token is renewed, and how long another tab's renewal is waited for. */
 const AHEAD = 30_000;
 const OTHER_TAB = 5_000;
+const MOST_RENEWALS = 2;
 const POLL_SECONDS = 25;
+/** Longer than a poll waits; a call that takes longer is lost. */
+const CALL_TIMEOUT = 60_000;
+const PROBE_TIMEOUT = 10_000;
 
 /**
  * A server, and who asks it. Tells `tokens` when it has new ones, `signedout` when the login does
@@ -479,6 +511,8 @@ export class RunnelClient extends EventTarget {
   /** @type {string | null} */ #token = null;
   /** @type {string | null} */ #refreshToken = null;
   /** @type {number | null} milliseconds of the epoch */ #expiresAt = null;
+  /** How long before its end the token is renewed. */
+  #ahead = AHEAD;
   /** @type {Promise<void> | null} */ #refreshing = null;
   /** @type {Transport[]} those that have not shown that they do not work here */ #transports;
   /** @type {Entry[]} */ #entries = [];
@@ -490,6 +524,10 @@ export class RunnelClient extends EventTarget {
   /** @type {Set<AbortController>} what is being read */ #reading = new Set();
   #hidden = false;
   #probing = false;
+  #probes = 0;
+  /** Whether the last call came to the server. */
+  #reached = true;
+  /** @type {Set<unknown>} what broke off and is to be connected again */ #broken = new Set();
 
   /** @param {ClientOptions} [options] */
   constructor(options = {}) {
@@ -503,7 +541,7 @@ export class RunnelClient extends EventTarget {
     this.keys = new Keys(this);
     if (typeof options.token === "string") this.#token = options.token;
     this.#refreshToken = options.refreshToken ?? null;
-    if (this.#token === null) this.#adopt();
+    if (!options.token) this.#adopt();
     this.#watch();
     this.#restore();
   }
@@ -815,17 +853,18 @@ export class RunnelClient extends EventTarget {
         this.#reading.delete(attempt);
         answer.signal.removeEventListener("abort", leave);
       }
-      if (answer.end || answer.error || answer.signal.aborted) return;
+      if (answer.end || answer.error || answer.signal.aborted) break;
       if (this.#hidden) continue;
       if (fault && !passes(fault) && !(fault instanceof RateLimitedError)) {
         answer._fail(asError(fault));
-        return;
+        break;
       }
       failures = answer.position === before ? failures + 1 : 0;
       answer._turn("connecting");
-      this.#turn("reconnecting");
+      this._broken(answer);
       await this.#pause(failures, fault, answer.signal);
     }
+    this._mended(answer);
   }
 
   /** Reads until the end, or until it breaks off. @param {Answer} answer
@@ -863,7 +902,7 @@ export class RunnelClient extends EventTarget {
       if (!response.body) throw new HeldUpError();
       for await (const event of eventsOf(response.body)) {
         watch.heard();
-        this.#turn("live");
+        this.#heard(answer);
         if (event === null) break;
         if (event) answer._take(event);
       }
@@ -906,11 +945,12 @@ export class RunnelClient extends EventTarget {
         attempt.signal.addEventListener("abort", () => stop());
         for (const type of ["start", "token", "reset", "end", "aborted", "failed"]) {
           source.addEventListener(type, (/** @type {MessageEvent} */ { data, lastEventId }) => {
-            this.#turn("live");
+            this.#heard(answer);
             answer._take(/** @type {AnswerEvent} */ (eventOf(type, lastEventId, data)));
             if (answer.end) stop();
           });
         }
+        source.onopen = () => this.#heard(answer);
         // It would come back by itself, but not from a 503, nor with a ticket that has run out.
         source.onerror = () => stop();
       });
@@ -927,7 +967,7 @@ export class RunnelClient extends EventTarget {
   async #readPages(answer, attempt) {
     while (!answer.end) {
       const page = await this.#page(answer, POLL_SECONDS, attempt);
-      this.#turn("live");
+      this.#heard(answer);
       for (const event of page.events) answer._take(event);
       if (page.done) {
         if (!answer.end) await this.#readEnd(answer);
@@ -969,14 +1009,17 @@ export class RunnelClient extends EventTarget {
 
   #watch() {
     if (typeof window === "undefined") return;
-    window.addEventListener("online", () => this.#wake());
-    window.addEventListener("offline", () => this.#turn("offline"));
-    window.addEventListener("storage", ({ key }) => {
-      if (key !== TOKENS && key !== null) return;
-      const before = this.#token;
+    window.addEventListener("online", () => {
+      // The network may be another one: what is open may be open on this side only.
+      for (const attempt of this.#reading) attempt.abort();
+      this.#wake();
+    });
+    window.addEventListener("offline", () => this.#missed());
+    window.addEventListener("storage", ({ key, storageArea }) => {
+      if (storageArea !== this.#options.storage || (key !== TOKENS && key !== null)) return;
       this.#adopt();
-      if (before !== null && this.#token === null)
-        this.dispatchEvent(new DetailEvent("signedout", null));
+      // A login that was never kept is no other tab's to end.
+      if (this.#refreshToken !== null && this.#kept() === null) this.#forget();
     });
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
@@ -996,7 +1039,7 @@ export class RunnelClient extends EventTarget {
   }
 
   #wake() {
-    for (const wake of this.#waiting) wake();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   /** @param {AbortSignal} signal */
@@ -1006,58 +1049,113 @@ export class RunnelClient extends EventTarget {
 
   /**
    * Before trying again: longer and longer, and never all clients at once.
-   * @internal @param {number} failures @param {unknown} [error] @param {AbortSignal} [signal]
+   * @param {number} failures @param {unknown} [error] @param {AbortSignal} [signal]
+   * @param {number} [first]
    */
-  #pause(failures, error = null, signal) {
+  #pause(failures, error = null, signal, first = this.#options.backoff ?? 500) {
     const asked = error instanceof RunnelError ? (error.retryAfter ?? 0) * 1000 : 0;
-    const first = this.#options.backoff ?? 500;
     const most = Math.min(LONGEST_PAUSE, first * 2 ** Math.min(failures, 10));
-    return this.#moment(asked + most * Math.random(), signal);
+    return this.#moment(asked + most * Math.random(), signal, asked);
   }
 
-  /** @internal @param {number} failures */
-  _pause(failures) {
-    return this.#pause(failures);
+  /** @internal @param {number} failures @param {RunnelError | null} error
+   *  @param {AbortSignal} signal @param {number} [first] milliseconds */
+  _pause(failures, error, signal, first) {
+    return this.#pause(failures, error, signal, first);
   }
 
-  /** So long, or until there is reason to try at once. @param {number} milliseconds
-   *  @param {AbortSignal} [signal] */
-  #moment(milliseconds, signal) {
+  /** So long, or until there is reason to try at once: though not before the server said.
+   *  @param {number} milliseconds @param {AbortSignal} [signal] @param {number} [asked] */
+  #moment(milliseconds, signal, asked = 0) {
+    const earliest = Date.now() + asked;
     return new Promise((resolve) => {
       /** @type {ReturnType<typeof setTimeout> | undefined} */
       let timer;
       const go = () => {
         clearTimeout(timer);
-        this.#waiting.delete(go);
+        this.#waiting.delete(wake);
         signal?.removeEventListener("abort", go);
         resolve(undefined);
       };
+      const wake = () => {
+        if (Date.now() >= earliest) go();
+      };
       if (milliseconds !== Infinity) timer = setTimeout(go, milliseconds);
-      this.#waiting.add(go);
+      this.#waiting.add(wake);
       signal?.addEventListener("abort", go);
+      if (signal?.aborted) go();
     });
   }
 
-  /** @param {"live" | "reconnecting" | "offline"} state */
-  #turn(state) {
+  /** A sign of life of an answer's stream. @param {Answer} answer */
+  #heard(answer) {
+    this.#came();
+    this._mended(answer);
+    if (answer.position !== null && answer.status === "connecting") answer._turn("running");
+  }
+
+  /** @internal What broke off and is to be connected again. @param {unknown} thing */
+  _broken(thing) {
+    this.#broken.add(thing);
+    this.#turn();
+  }
+
+  /** @internal It is connected again, or never will be. @param {unknown} thing */
+  _mended(thing) {
+    if (this.#broken.delete(thing)) this.#turn();
+  }
+
+  /** A call came to the server. */
+  #came() {
+    this.#probes = 0;
+    this.#back();
+  }
+
+  /** A call did not come to the server. */
+  #missed() {
+    this.#reached = false;
+    this.#turn();
+    this.#probe();
+  }
+
+  #back() {
+    if (this.#reached) return;
+    this.#reached = true;
+    this.#turn();
+    this.#wake();
+  }
+
+  #turn() {
+    const state = !this.#reached ? "offline" : this.#broken.size > 0 ? "reconnecting" : "live";
     if (this.state === state) return;
-    // What cannot be reached is not better for a stream that cannot be opened.
-    if (this.state === "offline" && state === "reconnecting") return;
     this.state = state;
     this.dispatchEvent(new DetailEvent("state", state));
-    if (state === "offline") this.#probe();
   }
 
   /** Looks whether the server is back, and has whoever waits try at once then. */
   async #probe() {
     if (this.#probing) return;
     this.#probing = true;
-    for (let failures = 0; this.state === "offline"; failures++) {
-      await this.#pause(failures);
-      await this.#once("GET", "healthz", {}, false).catch(() => {});
+    while (!this.#reached) {
+      // Only a call that is none of these begins the count anew: where nothing else comes
+      // through, it is asked less and less.
+      await this.#pause(this.#probes++);
+      if (!this.#reached && (await this.#isThere())) this.#back();
     }
     this.#probing = false;
-    this.#wake();
+  }
+
+  async #isThere() {
+    const limit = new Limit(PROBE_TIMEOUT);
+    try {
+      const send = this.#options.fetch ?? globalThis.fetch;
+      const response = await send(this.url("healthz"), { cache: "no-store", signal: limit.signal });
+      return response.ok && (await response.json()).status === "ok";
+    } catch {
+      return false;
+    } finally {
+      limit.clear();
+    }
   }
 
   // ---- calls
@@ -1078,8 +1176,20 @@ export class RunnelClient extends EventTarget {
    * @param {CallOptions} [options]
    * @returns {Promise<any>}
    */
-  async call(method, path, options) {
-    return this.#json(await this.request(method, path, options));
+  async call(method, path, { signal, ...options } = {}) {
+    const uploads = typeof FormData !== "undefined" && options.body instanceof FormData;
+    const limit = new Limit(uploads ? Infinity : CALL_TIMEOUT, signal);
+    try {
+      return await this.#json(
+        await this.request(method, path, { ...options, signal: limit.signal }),
+      );
+    } catch (error) {
+      if (!limit.expired) throw error;
+      this.#missed();
+      throw errorOf("network", "The server took too long to answer.", { cause: error });
+    } finally {
+      limit.clear();
+    }
   }
 
   /**
@@ -1089,26 +1199,34 @@ export class RunnelClient extends EventTarget {
    * @param {CallOptions} [options]
    */
   async request(method, path, options = {}) {
-    if (this.#refreshToken && this.#expiresAt !== null && Date.now() > this.#expiresAt - AHEAD) {
-      await this.refresh().catch((error) => {
-        if (error instanceof UnauthorizedError) throw error;
-        // Else what there is may still do.
-      });
+    await this.#renewInTime();
+    for (let renewals = 0; ; renewals++) {
+      const token = this.#token;
+      try {
+        return await this.#once(method, path, options);
+      } catch (error) {
+        // What was taken over from another tab may have run out as well.
+        const over = token === null || renewals === MOST_RENEWALS;
+        if (over || !(error instanceof UnauthorizedError)) throw error;
+        if (token === this.#token) await this.refresh();
+      }
     }
+  }
+
+  /** A little before its end, so that nothing is refused meanwhile. */
+  async #renewInTime() {
     await this.#ensure();
-    const token = this.#token;
-    try {
-      return await this.#once(method, path, options);
-    } catch (error) {
-      if (!(error instanceof UnauthorizedError) || token === null) throw error;
-      if (token === this.#token) await this.refresh();
-      return this.#once(method, path, options);
-    }
+    if (this.#refreshToken === null || this.#expiresAt === null) return;
+    if (Date.now() < this.#expiresAt - this.#ahead) return;
+    await this.refresh().catch((error) => {
+      if (error instanceof UnauthorizedError) throw error;
+      // Else what there is may still do.
+    });
   }
 
   /** Renews the token. Raises UnauthorizedError if the login does not hold any more. */
   refresh() {
-    this.#refreshing ??= this.#alone(this.#token).finally(() => {
+    this.#refreshing ??= this.#alone().finally(() => {
       this.#refreshing = null;
     });
     return this.#refreshing;
@@ -1121,42 +1239,53 @@ export class RunnelClient extends EventTarget {
     }
   }
 
-  /** One tab at a time, where the browser can see to that. @param {string | null} stale */
-  async #alone(stale) {
+  /** One tab at a time, where the browser can see to that. */
+  async #alone() {
     const locks = this.#options.storage && globalThis.navigator?.locks;
-    if (locks) await locks.request("runnel.refresh", () => this.#renew(stale));
-    else await this.#renew(stale);
+    if (!locks) return this.#renew();
+    // A tab that sleeps may hold it.
+    const limit = new Limit(OTHER_TAB);
+    try {
+      await locks.request("runnel.refresh", { signal: limit.signal }, () => {
+        limit.clear();
+        return this.#renew();
+      });
+    } catch (error) {
+      if (!limit.expired) throw error;
+      await this.#renew();
+    } finally {
+      limit.clear();
+    }
   }
 
-  /** @param {string | null} stale */
-  async #renew(stale) {
+  async #renew() {
     const { token } = this.#options;
     if (typeof token === "function") {
       this.#token = await token({ expired: true });
       return;
     }
-    this.#adopt();
-    if (this.#token !== stale && this.#token !== null) return; // another tab was faster
+    if (this.#adopt()) return; // another tab was faster
     try {
       if (!this.#refreshToken) throw errorOf("unauthorized", "The login does not hold any more.");
       const body = { refresh_token: this.#refreshToken };
       this.#keep(await this.#json(await this.#once("POST", "refresh", { body }, false)));
     } catch (error) {
       if (error instanceof RunnelError && error.code === "conflict") {
-        await this.#otherTabs(stale);
+        await this.#otherTabs();
       } else {
+        // Another tab may have signed in meanwhile.
+        if (error instanceof UnauthorizedError && this.#adopt()) return;
         if (error instanceof UnauthorizedError) this.#forget();
         throw error;
       }
     }
   }
 
-  /** Another tab is renewing the same login: its pair is the one to use. @param {string | null} stale */
-  async #otherTabs(stale) {
+  /** Another tab is renewing the same login: its pair is the one to use. */
+  async #otherTabs() {
     const end = Date.now() + OTHER_TAB;
     while (Date.now() < end) {
-      this.#adopt();
-      if (this.#token !== stale && this.#token !== null) return;
+      if (this.#adopt()) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     throw errorOf("network", "The login is being renewed elsewhere.", { retryable: true });
@@ -1185,11 +1314,13 @@ export class RunnelClient extends EventTarget {
       response = await send(this.url(path, query), init);
     } catch (error) {
       if (signal?.aborted) throw error;
-      this.#turn("offline");
-      throw errorOf("network", "The server cannot be reached.", { retryable: true, cause: error });
+      this.#missed();
+      throw errorOf("network", "The server cannot be reached.", { cause: error });
     }
-    if (this.state === "offline") this.#turn("live");
-    if (!response.ok) throw await errorOfResponse(response);
+    const fault = response.ok ? null : await errorOfResponse(response);
+    if (fault?.code === "bad_gateway") this.#missed();
+    else this.#came();
+    if (fault) throw fault;
     return response;
   }
 
@@ -1210,6 +1341,7 @@ export class RunnelClient extends EventTarget {
     this.#token = pair.access_token;
     this.#refreshToken = pair.refresh_token;
     this.#expiresAt = Date.now() + pair.expires_in * 1000;
+    this.#ahead = Math.min(AHEAD, pair.expires_in * 250);
     const tokens = { token: this.#token, refreshToken: this.#refreshToken, at: this.#expiresAt };
     try {
       this.#options.storage?.setItem(TOKENS, JSON.stringify(tokens));
@@ -1220,14 +1352,25 @@ export class RunnelClient extends EventTarget {
     this.#wake();
   }
 
-  /** What is kept is taken over. */
+  /** Takes over what another tab has kept, if it is newer than what is known here. */
   #adopt() {
-    const { storage } = this.#options;
-    if (!storage) return;
-    const kept = JSON.parse(storage.getItem(TOKENS) ?? "null");
-    this.#token = kept?.token ?? null;
-    this.#refreshToken = kept?.refreshToken ?? null;
-    this.#expiresAt = kept?.at ?? null;
+    const kept = this.#kept();
+    if (!kept?.token || kept.token === this.#token || kept.at <= (this.#expiresAt ?? 0))
+      return false;
+    this.#token = kept.token;
+    this.#refreshToken = kept.refreshToken;
+    this.#expiresAt = kept.at;
+    this.dispatchEvent(new DetailEvent("tokens", kept));
+    this.#wake();
+    return true;
+  }
+
+  #kept() {
+    try {
+      return JSON.parse(this.#options.storage?.getItem(TOKENS) ?? "null");
+    } catch {
+      return null; // somebody else's
+    }
   }
 
   #forget() {
@@ -1237,9 +1380,9 @@ export class RunnelClient extends EventTarget {
     if (was !== null) this.dispatchEvent(new DetailEvent("signedout", null));
   }
 
-  /** @internal The token, if there is one or one is given. */
+  /** @internal The token, if there is one or one is given; a good one. */
   async _signed() {
-    await this.#ensure();
+    await this.#renewInTime();
     return this.#token;
   }
 
@@ -1256,6 +1399,37 @@ export class RunnelClient extends EventTarget {
  * @property {Record<string, string>} [headers]
  * @property {AbortSignal} [signal]
  */
+
+/** A signal that is aborted with another one, or after some time. */
+class Limit {
+  /** Whether the time was over. */
+  expired = false;
+  #controller = new AbortController();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  #outer;
+  #follow = () => this.#controller.abort(this.#outer?.reason);
+
+  /** @param {number} milliseconds Infinity for none @param {AbortSignal} [outer] */
+  constructor(milliseconds, outer) {
+    this.#outer = outer;
+    if (outer?.aborted) this.#follow();
+    else outer?.addEventListener("abort", this.#follow, { once: true });
+    if (milliseconds === Infinity) return;
+    this.#timer = setTimeout(() => {
+      this.expired = true;
+      this.#controller.abort();
+    }, milliseconds);
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  clear() {
+    clearTimeout(this.#timer);
+    this.#outer?.removeEventListener("abort", this.#follow);
+  }
+}
 
 /** Something on the way holds a stream up, or it cannot be had here at all. */
 class HeldUpError extends Error {}
@@ -1355,198 +1529,416 @@ function sessionPath(id) {
 
 /**
  * @typedef {object} SocketOptions
- * @property {boolean} [chunks] false: only questions, beginnings and ends are told, no text
- * @property {number} [pingEvery] milliseconds
+ * @property {boolean} [chunks] false: it tells that answers begin and end, not what they say
+ * @property {number} [pingEvery] milliseconds; 20,000 without it
  */
 
-const FINAL_CLOSES = new Set([1000, 1008, 1009, 4403, 4404]);
-const RESTARTING = 1012;
-const UNAUTHORIZED = 4401;
+/**
+ * What a channel knows of an answer that is being told.
+ * @typedef {{ generationId: string, messageId: string | null, position: string | null,
+ *   text: string }} Told
+ */
 
 /**
- * The channel of one session, on which all its devices see the same: an EventTarget that tells
- * frames by their types (`message_saved`, `stream_start`, `stream_chunk`, `reset`, `stream_end`,
- * `aborted`, `typing`, `error`, ...), `state` (`connecting`, `open`, `closed`), and `closed` with a
- * RunnelError once it will not come back. After a break it goes on where it was; what was told
- * before is not told again.
+ * @typedef {object} Unsaved
+ * @property {string} id
+ * @property {string} frame
+ * @property {boolean} sent on this connection
+ * @property {boolean} tried on any
+ * @property {boolean} queued whether it waits for the answer before it
+ */
+
+/** So often it cannot be opened, and nobody else is told to wait for it any more. */
+const MOST_UNOPENED = 3;
+/** By close code: what it says, where connecting again is of no use. @type {Record<number, string>} */
+const FINAL = { 4401: "unauthorized", 4403: "forbidden", 4404: "not_found" };
+/** By close code: milliseconds within which it is tried again first.
+ *  @type {Record<number, number>} */
+const FIRST_PAUSES = { 1008: 10_000, 1013: 2_000, 4429: 5_000 };
+/** With these an answer is not over, though an `error` names it. */
+const GOES_ON = new Set(["stream_unavailable", "store_unavailable"]);
+
+/**
+ * The channel of one session: an EventTarget that tells the frames of `/ws/{session_id}` by their
+ * types (`connected`, `message_saved`, `stream_start`, `stream_chunk`, `reset`, `stream_end`, `message`,
+ * `aborted`, `typing`, `error`), each once, whatever breaks in between. Those of an answer
+ * have its `generation_id`. `state` tells `connecting`, `open`, `closed`;
+ * `closed` that it will not come back, with the error.
  */
 export class RunnelSocket extends EventTarget {
   /** @type {"connecting" | "open" | "closed"} */
   state = "connecting";
+  /** @type {string | null} the session's id */
+  session = null;
   /** @type {string | null} */
   connectionId = null;
+  /** @type {string | null} */
+  lastMessageId = null;
+  /** @type {RunnelError | null} why it is closed for good */
+  error = null;
+  /** @type {Map<string, Told>} answers that are not over, by generation */
+  answers = new Map();
 
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {Unsaved[]} */ #unsaved = [];
+  /** @type {Set<string>} messages that were told, generations that are over */ #over = new Set();
+  /** @type {string | null} */ #resuming = null;
+  #left = new AbortController();
   #client;
-  #name;
   #options;
-  /** @type {any} */ #socket = null;
-  /** @type {Map<string, { position: string | null, messageId: string }>} */ #answers = new Map();
-  /** @type {Map<string, Record<string, any>>} what was sent and not confirmed */ #unsaved =
-    new Map();
-  /** @type {ReturnType<typeof setInterval> | undefined} */ #pinging;
-  #failures = 0;
-  #renewed = false;
 
-  /** @param {RunnelClient} client @param {string} session an id, or a name
+  /** @param {RunnelClient} client @param {string} sessionId an id, or a name of yours
    *  @param {SocketOptions} [options] */
-  constructor(client, session, options = {}) {
+  constructor(client, sessionId, options = {}) {
     super();
     this.#client = client;
-    this.#name = session;
+    this.sessionId = sessionId;
     this.#options = options;
-    this.#connect();
+    queueMicrotask(() => this.#live());
   }
 
-  /** Asks; sent once, however often the connection breaks. Gives the `client_message_id`.
-   *  @param {string} content
-   *  @param {{ clientMessageId?: string, model?: string, params?: Record<string, unknown>,
-   *   stream?: boolean, attachments?: string[], metadata?: unknown }} [more] */
-  send(content, { clientMessageId = newId(), ...more } = {}) {
-    const frame = { type: "message", content, client_message_id: clientMessageId, ...more };
-    this.#unsaved.set(clientMessageId, frame);
-    this.#put(frame);
-    return clientMessageId;
+  /**
+   * Asks; it is sent when it can be, once, those that waited one behind the other's answer. Gives
+   * its `client_message_id`, by which `message_saved` or `error` tells what became of it.
+   * @param {string} content
+   * @param {{ clientMessageId?: string, model?: string, params?: Record<string, unknown>,
+   *   attachments?: string[], stream?: boolean, metadata?: Record<string, unknown> }} [more]
+   */
+  send(content, { clientMessageId: id = newId(), ...more } = {}) {
+    if (this.state === "closed") throw this.error ?? errorOf("closed", "The channel is closed.");
+    const frame = JSON.stringify({ type: "message", content, client_message_id: id, ...more });
+    const queued = this.state !== "open" || this.#unsaved.some((one) => one.queued);
+    this.#unsaved.push({ id, frame, sent: false, tried: false, queued });
+    this.#flush();
+    return id;
   }
 
-  /** From its beginning, or from behind a position. @param {string} generationId @param {string} [after] */
-  resume(generationId, after) {
-    const known = this.#answers.get(generationId);
-    this.#answers.set(generationId, { messageId: known?.messageId ?? "", position: after ?? null });
-    this.#put({ type: "resume", generation_id: generationId, after });
+  /** Tells an answer from behind a position, or from its beginning.
+   *  @param {string} generationId @param {string | null} [after] @param {string} [text] up to there */
+  resume(generationId, after = null, text = "") {
+    this.#over.delete(generationId);
+    this.answers.set(generationId, { generationId, messageId: null, position: after, text });
+    this.#resume(generationId);
   }
 
-  /** What runs here, or one answer. @param {string} [generationId] */
-  abort(generationId) {
-    this.#put({ type: "abort", generation_id: generationId });
+  /** Stops an answer for everyone: that, or what is running in the session.
+   *  @param {string} [generationId] */
+  async abort(generationId) {
+    if (this.#write({ type: "abort", generation_id: generationId })) return;
+    const running = generationId ?? this.answers.keys().next().value;
+    if (running !== undefined) await this.#client.abort(running);
   }
 
-  /** @param {boolean} active */
-  typing(active) {
-    this.#put({ type: "typing", active });
+  /** Tells the others that somebody types here, or has stopped. @param {boolean} [active] */
+  typing(active = true) {
+    this.#write({ type: "typing", active });
   }
 
-  /** Leaves. Answers go on. */
+  /** Leaves; what runs goes on. What was not sent is not sent any more, here. */
   close() {
     this.#end(null);
   }
 
-  async #connect() {
+  async #live() {
     const client = this.#client;
-    const Socket = client._options.WebSocket ?? globalThis.WebSocket;
-    const url = client.url(`ws/${encodeURIComponent(this.#name)}`, {
+    const { signal } = this.#left;
+    let [failures, refused, wasOpen] = [0, 0, false];
+    while (!signal.aborted) {
+      const { code, fault } = await this.#connection();
+      if (signal.aborted) break;
+      const opened = this.state === "open";
+      this.#turn("connecting");
+      this.#lost();
+      if (fault && !fault.retryable) return this.#end(fault);
+      if (opened) [failures, refused, wasOpen] = [0, 0, true];
+      // A proxy that lets no WebSocket through does not make the whole connection a bad one.
+      if (wasOpen && failures < MOST_UNOPENED) client._broken(this);
+      else client._mended(this);
+      if (code === 1009) this.#refuseLast();
+      if (code in FINAL) {
+        // A ticket or a token that was too old: the next is a new one.
+        if (code !== 4401 || refused++ > 0) {
+          return this.#end(errorOf(FINAL[code], fault?.message || `closed with ${code}`));
+        }
+        const renewed = await this.#renewed();
+        if (renewed) return this.#end(renewed);
+        continue;
+      }
+      const again = code === 1012 ? 0 : failures++;
+      await client._pause(again, fault, signal, FIRST_PAUSES[code]);
+    }
+  }
+
+  /** Lives through one connection. @returns {Promise<{ code: number, fault: RunnelError | null }>} */
+  async #connection() {
+    try {
+      const { url, protocols } = await this.#address();
+      if (this.#left.signal.aborted) return { code: 1000, fault: null };
+      return await this.#connect(url, protocols);
+    } catch (error) {
+      return { code: 1006, fault: asError(error) };
+    }
+  }
+
+  async #address() {
+    const url = this.#client.url(`ws/${encodeURIComponent(this.sessionId)}`, {
       chunks: this.#options.chunks === false ? false : undefined,
     });
     url.protocol = url.protocol.replace("http", "ws");
-    const token = await client._signed();
-    if (this.state === "closed") return;
-    const socket = token ? new Socket(url.href, ["bearer", token]) : new Socket(url.href);
-    this.#socket = socket;
-    socket.onmessage = (/** @type {MessageEvent} */ { data }) => {
-      if (this.#socket === socket) this.#hear(JSON.parse(data));
-    };
-    socket.onclose = (/** @type {CloseEvent} */ { code, reason }) => {
-      if (this.#socket === socket) this.#closed(code, reason);
-    };
+    const token = await this.#client._signed();
+    return { url, protocols: token ? ["bearer", token] : [] };
   }
 
-  /** @param {Record<string, any>} frame */
-  #put(frame) {
-    if (this.state === "open") this.#socket.send(JSON.stringify(frame));
+  /** The token was too old. @returns {Promise<RunnelError | null>} why there is no newer one */
+  async #renewed() {
+    try {
+      await this.#client.refresh();
+      return null;
+    } catch (error) {
+      const fault = asError(error);
+      return fault.retryable ? null : fault;
+    }
   }
 
-  /** @param {Record<string, any>} frame */
+  /** @param {URL} url @param {string[]} protocols
+   *  @returns {Promise<{ code: number, fault: RunnelError | null }>} */
+  #connect(url, protocols) {
+    const Socket = this.#client._options.WebSocket ?? globalThis.WebSocket;
+    if (!Socket) throw errorOf("unsupported", "There is no WebSocket here: hand one in.");
+    return new Promise((resolve) => {
+      /** @type {WebSocket} */
+      const socket = new Socket(url.href, protocols);
+      this.#socket = socket;
+      let awaited = true;
+      const over = (/** @type {number} */ code, /** @type {string} */ reason) => {
+        clearInterval(pinging);
+        socket.onmessage = socket.onclose = socket.onerror = null;
+        this.#left.signal.removeEventListener("abort", leave);
+        if (this.#socket === socket) this.#socket = null;
+        resolve({ code, fault: errorOf("network", reason) });
+      };
+      const leave = () => {
+        socket.close(1000);
+        over(1000, "left");
+      };
+      const pinging = setInterval(() => {
+        // Nothing has come since the last one: a connection that is open on this side only.
+        if (awaited) return leave();
+        awaited = true;
+        this.#write({ type: "ping" });
+      }, this.#options.pingEvery ?? 20_000);
+      this.#left.signal.addEventListener("abort", leave);
+      socket.onmessage = ({ data }) => {
+        awaited = false;
+        this.#hear(JSON.parse(String(data)));
+      };
+      socket.onerror = () => {};
+      socket.onclose = ({ code, reason }) => over(code, reason);
+    });
+  }
+
+  /** @param {any} frame */
   #hear(frame) {
-    const { type } = frame;
-    if (type === "pong" || this.#known(frame)) return;
-    if (type === "connected") this.#open(frame);
-    if (type === "stream_start") {
-      const known = this.#answers.get(frame.generation_id);
-      const position = known?.position ?? null;
-      this.#answers.set(frame.generation_id, { messageId: frame.message_id, position });
-      if (known && position !== null) return; // it was told before the break
+    const generation = frame.generation_id ?? this.#generationOf(frame.message_id);
+    const told = generation && this.answers.get(generation);
+    switch (frame.type) {
+      case "pong":
+        return;
+      case "connected":
+        return this.#connected(frame);
+      case "message_saved":
+        this.#settle(frame.client_message_id);
+        this.lastMessageId = frame.message_id;
+        if (this.#isNew(frame.message_id)) this.#tell(frame);
+        this.#flush();
+        return;
+      case "stream_start":
+        this.#started(frame);
+        return;
+      case "stream_chunk":
+        if (!told || !isBehind(frame.position, told.position)) return;
+        told.position = frame.position;
+        told.text += frame.content;
+        this.#tell({ ...frame, generation_id: generation });
+        return;
+      case "reset":
+        if (!told || !isBehind(frame.position, told.position)) return;
+        told.position = frame.position;
+        told.text = frame.text;
+        this.#tell({ ...frame, message_id: told.messageId });
+        return;
+      case "stream_end":
+      case "aborted":
+      case "message":
+        this.#ended(frame, generation);
+        return;
+      case "error":
+        this.#failed(frame);
+        return;
+      default:
+        this.#tell(frame);
     }
-    const ended = type === "stream_end" || type === "message" || type === "aborted";
-    if (ended || (type === "error" && !frame.retryable)) this.#forget(frame);
-    if (type === "message_saved" || (type === "error" && frame.code !== "rate_limited")) {
-      this.#unsaved.delete(frame.client_message_id);
-    }
-    this.dispatchEvent(new DetailEvent(type, frame));
   }
 
-  /** Whether it was told before; else it is from now on. @param {Record<string, any>} frame */
-  #known({ type, generation_id, message_id, position }) {
-    if (type !== "stream_chunk" && type !== "reset") return false;
-    for (const [id, answer] of this.#answers) {
-      // Of one that was resumed the message is not known yet.
-      if (id !== generation_id && answer.messageId !== "" && answer.messageId !== message_id)
-        continue;
-      answer.messageId ||= message_id ?? "";
-      if (!isBehind(position, answer.position)) return true;
-      answer.position = position;
-    }
-    return false;
-  }
-
-  /** @param {Record<string, any>} frame */
-  #forget({ generation_id, message_id }) {
-    for (const [id, answer] of this.#answers) {
-      if (id === generation_id || answer.messageId === message_id) this.#answers.delete(id);
-    }
-  }
-
-  /** @param {Record<string, any>} frame */
-  #open({ connection_id, running }) {
-    this.connectionId = connection_id;
-    this.#failures = 0;
-    this.#renewed = false;
+  /** @param {any} frame */
+  #connected(frame) {
+    this.session = frame.session_id;
+    this.connectionId = frame.connection_id;
+    this.lastMessageId = frame.last_message_id;
+    this.#client._mended(this);
     this.#turn("open");
-    this.#pinging = setInterval(
-      () => this.#put({ type: "ping" }),
-      this.#options.pingEvery ?? 60_000,
-    );
-    if (running && !this.#answers.has(running.generation_id) && this.#options.chunks !== false) {
-      this.#answers.set(running.generation_id, { messageId: running.message_id, position: null });
+    this.#tell(frame);
+    const running = frame.running;
+    if (running && !this.answers.has(running.generation_id)) {
+      const { generation_id: generationId, message_id: messageId } = running;
+      this.answers.set(generationId, { generationId, messageId, position: null, text: "" });
     }
-    for (const [generation_id, { position }] of this.#answers) {
-      this.#put({ type: "resume", generation_id, after: position ?? undefined });
-    }
-    for (const frame of this.#unsaved.values()) this.#put(frame);
+    this.#resumeNext();
+    this.#flush();
   }
 
-  /** @param {number} code @param {string} reason */
-  async #closed(code, reason) {
-    clearInterval(this.#pinging);
-    this.#turn("connecting");
-    if (FINAL_CLOSES.has(code) || (code === UNAUTHORIZED && this.#renewed)) {
-      this.#end(errorOf(CLOSES[code] ?? "closed", reason || `closed with ${code}`));
+  /** @param {any} frame */
+  #started({ message_id: messageId, generation_id: generationId, ...more }) {
+    if (this.#over.has(generationId)) return;
+    const told = this.answers.get(generationId);
+    if (told) told.messageId = messageId;
+    else this.answers.set(generationId, { generationId, messageId, position: null, text: "" });
+    if (this.#isNew(`start ${generationId}`)) {
+      this.#tell({ ...more, message_id: messageId, generation_id: generationId });
+    }
+  }
+
+  /** @param {any} frame @param {string | undefined} generation */
+  #ended(frame, generation) {
+    const told = generation && this.answers.get(generation);
+    if (generation) this.answers.delete(generation);
+    if (this.#isNew(`end ${frame.message_id}`)) {
+      if (generation) this.#over.add(generation);
+      this.lastMessageId = frame.message_id;
+      const text = told ? { text: told.text } : {};
+      this.#tell({ ...text, ...frame, ...(generation && { generation_id: generation }) });
+    }
+    if (this.#resuming === generation) this.#resumeNext();
+    this.#flush();
+  }
+
+  /** @param {any} frame */
+  #failed(frame) {
+    const { code, message, retryable, retry_after: retryAfter } = frame;
+    const error = errorOf(code, message, { retryable, retryAfter, facts: frame });
+    const unsaved = this.#unsaved.find(({ id }) => id === frame.client_message_id);
+    if (unsaved) {
+      const busy = error instanceof BusyError || error instanceof RateLimitedError;
+      if (passes(error) || (unsaved.queued && busy)) return void this.#sendLater(unsaved, error);
+      this.#settle(unsaved.id);
+      this.#tell(frame);
+      this.#flush();
       return;
     }
-    const socket = this.#socket;
-    try {
-      if (code === UNAUTHORIZED) {
-        this.#renewed = true;
-        await this.#client.refresh();
-      } else if (code === RESTARTING && this.#failures === 0) {
-        await this.#client._pause(0);
-      } else {
-        await this.#client._pause(this.#failures);
-      }
-    } catch (error) {
-      if (error instanceof UnauthorizedError) return this.#end(error);
-      await this.#client._pause(this.#failures);
-    }
-    this.#failures++;
-    if (this.#socket === socket) this.#connect();
+    const told = this.answers.get(frame.generation_id);
+    if (told && GOES_ON.has(code)) return void this.#resumeLater(told.generationId, error);
+    if (told && code !== "busy") {
+      this.answers.delete(told.generationId);
+      this.#over.add(told.generationId);
+      if (this.#resuming === told.generationId) this.#resumeNext();
+    } else if (code === "not_found" && this.#resuming) {
+      this.answers.delete(this.#resuming);
+      this.#resumeNext();
+    } else if (this.#over.has(frame.generation_id)) return;
+    this.#tell(frame);
+    this.#flush();
   }
 
-  /** @param {RunnelError | null} error */
-  #end(error) {
-    const socket = this.#socket;
-    this.#socket = null;
-    clearInterval(this.#pinging);
-    socket?.close();
-    this.#turn("closed");
-    if (error) this.dispatchEvent(new DetailEvent("closed", error));
+  /** @param {Unsaved} unsaved @param {RunnelError} error */
+  async #sendLater(unsaved, error) {
+    unsaved.queued = true;
+    await this.#client._pause(1, error, this.#left.signal);
+    unsaved.sent = false;
+    this.#flush();
+  }
+
+  /** @param {string} generationId @param {RunnelError} error */
+  async #resumeLater(generationId, error) {
+    await this.#client._pause(2, error, this.#left.signal);
+    if (this.answers.has(generationId)) this.#resume(generationId);
+  }
+
+  /** Only one answer is resumed at a time: a second one would take its place. */
+  #resumeNext() {
+    this.#resuming = null;
+    const next = this.answers.keys().next().value;
+    if (next !== undefined) this.#resume(next);
+  }
+
+  /** @param {string} generationId */
+  #resume(generationId) {
+    const after = this.answers.get(generationId)?.position ?? undefined;
+    this.#resuming = generationId;
+    this.#write({ type: "resume", generation_id: generationId, after });
+  }
+
+  /** Sends what was not sent: what waited, one behind the other. */
+  #flush() {
+    if (this.state !== "open") return;
+    for (const [index, unsaved] of this.#unsaved.entries()) {
+      if (unsaved.sent) continue;
+      if (unsaved.queued && (index > 0 || (!unsaved.tried && this.answers.size > 0))) return;
+      unsaved.sent = unsaved.tried = true;
+      this.#socket?.send(unsaved.frame);
+    }
+  }
+
+  /** What was not confirmed is sent again: the server knows it by its id. */
+  #lost() {
+    this.#resuming = null;
+    for (const unsaved of this.#unsaved) {
+      unsaved.sent = false;
+      unsaved.queued = true;
+    }
+  }
+
+  /** The server did not take the frame that was sent last. */
+  #refuseLast() {
+    const unsaved = this.#unsaved.findLast(({ tried }) => tried);
+    if (!unsaved) return;
+    this.#settle(unsaved.id);
+    const message = "The message is too long for a WebSocket.";
+    const told = { code: "payload_too_large", message, retryable: false };
+    this.#tell({ type: "error", ...told, client_message_id: unsaved.id });
+  }
+
+  /** @param {string | null} id @returns {Unsaved | undefined} */
+  #settle(id) {
+    const unsaved = this.#unsaved.find((one) => one.id === id);
+    this.#unsaved = this.#unsaved.filter((one) => one !== unsaved);
+    return unsaved;
+  }
+
+  /** @param {string} messageId */
+  #generationOf(messageId) {
+    for (const told of this.answers.values()) {
+      if (told.messageId === messageId) return told.generationId;
+    }
+    return undefined;
+  }
+
+  /** @param {string} told */
+  #isNew(told) {
+    if (this.#over.has(told)) return false;
+    this.#over.add(told);
+    return true;
+  }
+
+  /** @param {Record<string, unknown>} frame @returns {boolean} whether it could be sent */
+  #write(frame) {
+    if (this.state !== "open" || this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** @param {any} frame */
+  #tell(frame) {
+    this.dispatchEvent(new DetailEvent(frame.type, frame));
   }
 
   /** @param {"connecting" | "open" | "closed"} state */
@@ -1555,16 +1947,18 @@ export class RunnelSocket extends EventTarget {
     this.state = state;
     this.dispatchEvent(new DetailEvent("state", state));
   }
-}
 
-/** @type {Record<number, string>} */
-const CLOSES = {
-  4401: "unauthorized",
-  4403: "forbidden",
-  4404: "not_found",
-  1008: "rate_limited",
-  1009: "payload_too_large",
-};
+  /** @param {RunnelError | null} error */
+  #end(error) {
+    if (this.state === "closed") return;
+    this.error = error;
+    this.#turn("closed");
+    this.#left.abort();
+    this.#client._mended(this);
+    this.#unsaved = [];
+    if (error) this.dispatchEvent(new DetailEvent("closed", error));
+  }
+}
 
 // ------------------------------------------------------------------ sessions and files
 
