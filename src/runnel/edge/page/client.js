@@ -1239,53 +1239,54 @@ export class RunnelClient extends EventTarget {
     }
   }
 
-  /** One tab at a time, where the browser can see to that. */
-  async #alone() {
+  /** One tab at a time, where the browser can see to that. @param {string | null} stale */
+  async #alone(stale = this.#token) {
     const locks = this.#options.storage && globalThis.navigator?.locks;
-    if (!locks) return this.#renew();
+    if (!locks) return this.#renew(stale);
     // A tab that sleeps may hold it.
     const limit = new Limit(OTHER_TAB);
     try {
       await locks.request("runnel.refresh", { signal: limit.signal }, () => {
         limit.clear();
-        return this.#renew();
+        return this.#renew(stale);
       });
     } catch (error) {
       if (!limit.expired) throw error;
-      await this.#renew();
+      await this.#renew(stale);
     } finally {
       limit.clear();
     }
   }
 
-  async #renew() {
+  /** @param {string | null} stale */
+  async #renew(stale) {
     const { token } = this.#options;
     if (typeof token === "function") {
       this.#token = await token({ expired: true });
       return;
     }
-    if (this.#adopt()) return; // another tab was faster
+    if (this.#hasAnother(stale)) return; // another tab was faster
     try {
       if (!this.#refreshToken) throw errorOf("unauthorized", "The login does not hold any more.");
       const body = { refresh_token: this.#refreshToken };
       this.#keep(await this.#json(await this.#once("POST", "refresh", { body }, false)));
     } catch (error) {
       if (error instanceof RunnelError && error.code === "conflict") {
-        await this.#otherTabs();
+        await this.#otherTabs(stale);
       } else {
         // Another tab may have signed in meanwhile.
-        if (error instanceof UnauthorizedError && this.#adopt()) return;
+        if (error instanceof UnauthorizedError && this.#hasAnother(stale)) return;
         if (error instanceof UnauthorizedError) this.#forget();
         throw error;
       }
     }
   }
 
-  /** Another tab is renewing the same login: its pair is the one to use. */
-  async #otherTabs() {
+  /** Another tab is renewing the same login: its pair is the one to use. @param {string | null} stale */
+  async #otherTabs(stale) {
     const end = Date.now() + OTHER_TAB;
     while (Date.now() < end) {
-      if (this.#adopt()) return;
+      if (this.#hasAnother(stale)) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     throw errorOf("network", "The login is being renewed elsewhere.", { retryable: true });
@@ -1363,6 +1364,11 @@ export class RunnelClient extends EventTarget {
     this.dispatchEvent(new DetailEvent("tokens", kept));
     this.#wake();
     return true;
+  }
+
+  /** Whether another tab's token has come since. @param {string | null} stale */
+  #hasAnother(stale) {
+    return this.#adopt() || (this.#token !== null && this.#token !== stale);
   }
 
   #kept() {
