@@ -200,6 +200,29 @@ export function isBehind(position, last) {
   return epoch > lastEpoch || (epoch === lastEpoch && offset > lastOffset);
 }
 
+/** The lines of a text that comes in pieces. Proxies may have made CRLF of LF. */
+class Lines {
+  /** @type {string[]} what there is of the last line */ #begun = [];
+  #afterReturn = false;
+
+  /** The lines that a piece ends. @param {string} piece */
+  *of(piece) {
+    if (this.#afterReturn && piece.startsWith("\n")) {
+      this.#afterReturn = false;
+      piece = piece.slice(1);
+    }
+    if (piece !== "") this.#afterReturn = piece.endsWith("\r");
+    // Only what is new is looked through, however long the line has got.
+    const lines = piece.split(/\r\n|\n|\r/);
+    const last = /** @type {string} */ (lines.pop());
+    for (const line of lines) {
+      yield this.#begun.join("") + line;
+      this.#begun = [];
+    }
+    if (last !== "") this.#begun.push(last);
+  }
+}
+
 /**
  * The events of an SSE body in the dialect `events`; `null` for `[DONE]`, `undefined` for a sign of
  * life. (https://html.spec.whatwg.org/multipage/server-sent-events.html; some proxies end lines in
@@ -210,7 +233,7 @@ export function isBehind(position, last) {
 export async function* eventsOf(body) {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  let rest = "";
+  const lines = new Lines();
   /** @type {string[]} */
   let data = [];
   let [name, id] = ["", ""];
@@ -219,12 +242,7 @@ export async function* eventsOf(body) {
       const { done, value } = await reader.read();
       if (done) return;
       yield undefined;
-      const text = rest + decoder.decode(value, { stream: true });
-      // A CR at the end may be half of a CRLF.
-      const whole = text.endsWith("\r") ? text.slice(0, -1) : text;
-      const lines = whole.split(/\r\n|\n|\r/);
-      rest = (lines.pop() ?? "") + text.slice(whole.length);
-      for (const line of lines) {
+      for (const line of lines.of(decoder.decode(value, { stream: true }))) {
         const colon = line.indexOf(":");
         const field = colon < 0 ? line : line.slice(0, colon);
         const content =
@@ -580,10 +598,10 @@ export class RunnelClient extends EventTarget {
 
   /** Ends the login everywhere, and forgets the questions that were not sent. */
   async logout() {
+    for (const { answer } of [...this.#entries]) answer.cancel();
     try {
       await this.call("POST", "logout");
     } finally {
-      for (const { answer } of [...this.#entries]) answer.cancel();
       this.#forget();
     }
   }
@@ -720,6 +738,7 @@ export class RunnelClient extends EventTarget {
   /** @param {Entry} entry */
   #add(entry) {
     this.#entries.push(entry);
+    this.#store(entry);
     const { question, clientMessageId } = entry.answer;
     const lane = question?.sessionId ?? entry.behind ?? /** @type {string} */ (clientMessageId);
     const before = this.#lanes.get(lane);
@@ -759,8 +778,9 @@ export class RunnelClient extends EventTarget {
   async #send(entry) {
     const { answer, path, body } = entry;
     for (let failures = 0; this.#entries.includes(entry); failures++) {
-      if (this.#token !== null && subjectOf(this.#token) !== entry.subject) {
-        // Somebody else has signed in meanwhile.
+      const token = this.#token;
+      if (entry.subject !== "" && subjectOf(token) !== entry.subject) {
+        // Nobody is signed in meanwhile, or somebody else.
         this.#delay(entry);
         await this.#moment(Infinity);
         continue;
@@ -768,16 +788,14 @@ export class RunnelClient extends EventTarget {
       if (entry.behind && !body.session_id) body.session_id = this.#begun.get(entry.behind);
       try {
         const accepted = await this.call("POST", path, { body });
-        if (!this.#entries.includes(entry)) {
+        if (this.#entries.includes(entry)) this.#accepted(entry, accepted);
+        else if (!answer.generationId) {
           // It was taken back while it was on its way.
           await this.abort(accepted.generation_id).catch(() => {});
           return;
         }
-        this.#begun.set(body.client_message_id, accepted.session_id);
-        answer._accept(accepted);
-        this.#remove(entry);
       } catch (error) {
-        if (!this.#entries.includes(entry)) return;
+        if (!this.#entries.includes(entry)) break;
         const busy = error instanceof BusyError && entry.waited;
         if (!busy && !passes(error) && !(error instanceof UnauthorizedError && entry.waited)) {
           this.#remove(entry);
@@ -785,10 +803,37 @@ export class RunnelClient extends EventTarget {
           return;
         }
         this.#delay(entry);
-        await this.#pause(failures, error);
+        const refused = error instanceof UnauthorizedError && token === this.#token;
+        await (refused ? this.#moment(Infinity) : this.#pause(failures, error));
       }
     }
     if (answer.generationId) await this.#follow(answer);
+  }
+
+  /** The server has it. @param {Entry} entry @param {Record<string, any>} accepted */
+  #accepted(entry, accepted) {
+    this.#begun.set(entry.body.client_message_id, accepted.session_id);
+    // So that other tabs which have it too know that it was not taken back.
+    this.#put(entry, { accepted });
+    entry.answer._accept(accepted);
+    this.#remove(entry);
+  }
+
+  /** What another tab has kept, or does not keep any more. @param {string} key
+   *  @param {string | null} value */
+  #heardOfQuestion(key, value) {
+    const entry = this.#entries.find((each) => this.#place(each) === key);
+    const kept = readKept(value);
+    if (!entry) {
+      if (kept?.waited) this.#restore();
+    } else if (kept?.accepted) {
+      this.#accepted(entry, kept.accepted);
+      this.#wake();
+    } else if (value === null) {
+      this.#remove(entry);
+      entry.answer._fail(errorOf("cancelled", "The question was taken back in another tab."));
+      this.#wake();
+    }
   }
 
   /** A question is kept for who asked it. @param {Entry} entry */
@@ -798,35 +843,39 @@ export class RunnelClient extends EventTarget {
 
   /** @param {Entry} entry */
   #store(entry) {
-    const { answer, path, body, at, behind } = entry;
-    const kept = JSON.stringify({ path, body, at, behind, question: answer.question });
+    const { answer, path, body, at, behind, waited } = entry;
+    this.#put(entry, { path, body, at, behind, waited, question: answer.question });
+  }
+
+  /** @param {Entry} entry @param {object} kept */
+  #put(entry, kept) {
     try {
-      this.#options.storage?.setItem(this.#place(entry), kept);
+      this.#options.storage?.setItem(this.#place(entry), JSON.stringify(kept));
     } catch {
       // It is full, or not allowed: the question waits in this page only.
     }
   }
 
-  /** What an earlier page has left unsent. */
+  /** What an earlier page has left unsent, or another tab has. */
   #restore() {
     const { storage } = this.#options;
-    if (!storage || this.#token === null) return;
-    const own = `${QUEUE}${subjectOf(this.#token)}.`;
+    if (!storage) return;
     const found = [];
     for (let index = 0; index < storage.length; index++) {
-      const key = storage.key(index);
-      const kept = key?.startsWith(own) ? storage.getItem(key) : null;
-      if (kept) found.push(JSON.parse(kept));
+      const key = storage.key(index) ?? "";
+      // Whose it is stands before its id; what nobody asked is whoever's comes.
+      for (const subject of new Set([subjectOf(this.#token), ""])) {
+        const kept = key.startsWith(`${QUEUE}${subject}.`) ? readKept(storage.getItem(key)) : null;
+        if (kept?.body) found.push({ ...kept, subject });
+      }
     }
     found.sort((one, other) => one.at - other.at);
-    for (const { path, body, at, behind, question } of found) {
+    for (const { path, body, at, behind, question, subject } of found) {
       const id = body.client_message_id;
       if (this.#entries.some((entry) => entry.body.client_message_id === id)) continue;
       const answer = new Answer(this, question);
-      const subject = subjectOf(this.#token);
-      const entry = { answer, path, body, at, behind, subject, waited: true };
       answer.status = "queued";
-      this.#add(entry);
+      this.#add({ answer, path, body, at, behind, subject, waited: true });
     }
     if (found.length > 0) this.dispatchEvent(new DetailEvent("queue", this.queue));
   }
@@ -1015,8 +1064,10 @@ export class RunnelClient extends EventTarget {
       this.#wake();
     });
     window.addEventListener("offline", () => this.#missed());
-    window.addEventListener("storage", ({ key, storageArea }) => {
-      if (storageArea !== this.#options.storage || (key !== TOKENS && key !== null)) return;
+    window.addEventListener("storage", ({ key, newValue, storageArea }) => {
+      if (storageArea !== this.#options.storage) return;
+      if (key?.startsWith(QUEUE)) this.#heardOfQuestion(key, newValue);
+      if (key !== TOKENS && key !== null) return;
       this.#adopt();
       // A login that was never kept is no other tab's to end.
       if (this.#refreshToken !== null && this.#kept() === null) this.#forget();
@@ -1050,23 +1101,25 @@ export class RunnelClient extends EventTarget {
   /**
    * Before trying again: longer and longer, and never all clients at once.
    * @param {number} failures @param {unknown} [error] @param {AbortSignal} [signal]
-   * @param {number} [first]
+   * @param {number} [longer] how many times
    */
-  #pause(failures, error = null, signal, first = this.#options.backoff ?? 500) {
+  #pause(failures, error = null, signal, longer = 1) {
     const asked = error instanceof RunnelError ? (error.retryAfter ?? 0) * 1000 : 0;
+    const first = (this.#options.backoff ?? 500) * longer;
     const most = Math.min(LONGEST_PAUSE, first * 2 ** Math.min(failures, 10));
     return this.#moment(asked + most * Math.random(), signal, asked);
   }
 
   /** @internal @param {number} failures @param {RunnelError | null} error
-   *  @param {AbortSignal} signal @param {number} [first] milliseconds */
-  _pause(failures, error, signal, first) {
-    return this.#pause(failures, error, signal, first);
+   *  @param {AbortSignal} signal @param {number} [longer] how many times */
+  _pause(failures, error, signal, longer) {
+    return this.#pause(failures, error, signal, longer);
   }
 
   /** So long, or until there is reason to try at once: though not before the server said.
-   *  @param {number} milliseconds @param {AbortSignal} [signal] @param {number} [asked] */
-  #moment(milliseconds, signal, asked = 0) {
+   *  @param {number} milliseconds @param {AbortSignal} [signal] @param {number} [asked]
+   *  @param {boolean} [held] whether a program in Node goes on for it */
+  #moment(milliseconds, signal, asked = 0, held = true) {
     const earliest = Date.now() + asked;
     return new Promise((resolve) => {
       /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -1081,6 +1134,7 @@ export class RunnelClient extends EventTarget {
         if (Date.now() >= earliest) go();
       };
       if (milliseconds !== Infinity) timer = setTimeout(go, milliseconds);
+      if (!held) /** @type {any} */ (timer).unref?.();
       this.#waiting.add(wake);
       signal?.addEventListener("abort", go);
       if (signal?.aborted) go();
@@ -1139,7 +1193,11 @@ export class RunnelClient extends EventTarget {
     while (!this.#reached) {
       // Only a call that is none of these begins the count anew: where nothing else comes
       // through, it is asked less and less.
-      await this.#pause(this.#probes++);
+      const most = Math.min(
+        LONGEST_PAUSE,
+        (this.#options.backoff ?? 500) * 2 ** Math.min(this.#probes++, 10),
+      );
+      await this.#moment(Math.random() * most, undefined, 0, false);
       if (!this.#reached && (await this.#isThere())) this.#back();
     }
     this.#probing = false;
@@ -1372,11 +1430,7 @@ export class RunnelClient extends EventTarget {
   }
 
   #kept() {
-    try {
-      return JSON.parse(this.#options.storage?.getItem(TOKENS) ?? "null");
-    } catch {
-      return null; // somebody else's
-    }
+    return readKept(this.#options.storage?.getItem(TOKENS));
   }
 
   #forget() {
@@ -1510,13 +1564,23 @@ function endOf({ status, position, usage, error, text, ...known }) {
   return { type: "failed", position, code, message, retryable };
 }
 
-/** Whose an access token is; API keys do not say. @param {string | null} token */
+/** Whose a token is; nobody's without one. API keys do not say. @param {string | null} token */
 function subjectOf(token) {
+  if (token === null) return "";
   try {
-    const part = (token ?? "").split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    const part = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
     return JSON.parse(atob(part)).sub;
   } catch {
-    return "key";
+    return `key-${token.slice(0, 12)}`;
+  }
+}
+
+/** What stands in the storage, where others may write too. @param {string | null} [text] */
+function readKept(text) {
+  try {
+    return JSON.parse(text ?? "null");
+  } catch {
+    return null;
   }
 }
 
@@ -1558,9 +1622,9 @@ function sessionPath(id) {
 const MOST_UNOPENED = 3;
 /** By close code: what it says, where connecting again is of no use. @type {Record<number, string>} */
 const FINAL = { 4401: "unauthorized", 4403: "forbidden", 4404: "not_found" };
-/** By close code: milliseconds within which it is tried again first.
+/** By close code: how many times longer than usual the first pause is.
  *  @type {Record<number, number>} */
-const FIRST_PAUSES = { 1008: 10_000, 1013: 2_000, 4429: 5_000 };
+const LONGER = { 1008: 20, 1013: 4, 4429: 10 };
 /** With these an answer is not over, though an `error` names it. */
 const GOES_ON = new Set(["stream_unavailable", "store_unavailable"]);
 
@@ -1671,7 +1735,7 @@ export class RunnelSocket extends EventTarget {
         continue;
       }
       const again = code === 1012 ? 0 : failures++;
-      await client._pause(again, fault, signal, FIRST_PAUSES[code]);
+      await client._pause(again, fault, signal, LONGER[code]);
     }
   }
 
