@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { words } from "../words.js";
-import { copy } from "../talk/copying.js";
+import { copy } from "../markdown/copying.js";
 
 const t = words({
   en: {
@@ -10,6 +10,7 @@ const t = words({
     once: "It is shown this once. Give it to {name}, who can change it after signing in.",
     copy: "Copy",
     copied: "Copied",
+    failed: "It could not be copied",
     done: "Done",
   },
   pt: {
@@ -17,6 +18,7 @@ const t = words({
     once: "Ela é mostrada só desta vez. Entregue-a a {name}, que pode mudá-la depois de entrar.",
     copy: "Copiar",
     copied: "Copiada",
+    failed: "Não foi possível copiar",
     done: "Pronto",
   },
 });
@@ -33,7 +35,8 @@ export class NewPassword {
         class: "admin-button primary",
         "data-testid": "admin-copy-password",
         onclick: async () => {
-          if (await copy(password)) copying.textContent = t("copied");
+          const notes = { done: t("copied"), failed: t("failed") };
+          if (await copy(password, notes)) copying.textContent = t("copied");
         },
       },
       t("copy"),
