@@ -15,118 +15,78 @@
 
 import { h } from "../dom.js";
 import { Code } from "./code.js";
+import { Outline } from "./outline.js";
 import { Paragraph } from "./paragraph.js";
 import { References } from "./references.js";
 import * as syntax from "./syntax.js";
 import { Table } from "./table.js";
 
-/**
- * @typedef {{ kind: "root" | "quote", element: Element }} Plain
- * @typedef {{ kind: "list", element: Element, mark: string }} List
- * @typedef {{ kind: "entry", element: Element, indent: number }} Entry an item of a list
- * @typedef {Plain | List | Entry} Container
- *
- * @typedef {{ kind: "paragraph", part: Paragraph }} Words
- * @typedef {{ kind: "fenced", part: Code, fence: syntax.Fence, begun: boolean }} Fenced
- * @typedef {{ kind: "indented", part: Code }} Indented
- * @typedef {{ kind: "table", part: Table }} Rows
- * @typedef {Words | Fenced | Indented | Rows} Leaf
- */
+/** @import { Fenced, Leaf, Rows, Words } from "./outline.js" */
 
 const DEEPEST = 24;
-/**
- * How many nodes an element gets. To add to one takes a browser as long as it has children: those
- * of a long answer are in parts, so that its end is as quick as its beginning.
- */
-const MOST = 100;
 /** The headings of an answer stand below those of the page. */
 const HEADINGS = /** @type {const} */ (["h3", "h4", "h5", "h6", "h6", "h6"]);
 
 export class Blocks {
   #references = new References();
-  #root;
-  /** Those that are open, each inside of the one before. @type {Container[]} */
-  #open;
-  /** What is open in the innermost of them. @type {Leaf | null} */
-  #leaf = null;
-  /** Line breaks and empty lines between what was made and what comes. */
-  #gap = "";
-  #afterBlank = false;
-  /** How what a preview makes is taken back. @type {(() => void)[] | null} */
-  #undo = null;
+  #outline;
 
   /** @param {Element} element */
   constructor(element) {
-    this.#root = element;
-    const part = h("div", { class: "part" });
-    element.append(part);
-    this.#open = [{ kind: "root", element: part }];
+    this.#outline = new Outline(element);
   }
 
   /** A line, or the beginning of a very long one. @param {string} text */
   line(text) {
     const { depth, rest } = this.#continued(text);
-    const leaf = depth === this.#open.length ? this.#leaf : null;
+    const leaf = depth === this.#outline.open.length ? this.#outline.leaf : null;
     const blank = syntax.isBlank(rest) && leaf?.kind !== "fenced";
     if (leaf?.kind === "fenced") this.#fencedLine(leaf, rest);
     else if (blank) this.#blankLine(depth, rest);
     else this.#textLine(depth, rest, leaf);
-    this.#afterBlank = blank;
+    this.#outline.afterBlank = blank;
   }
 
   /** What a line that was begun goes on with. @param {string} text */
   more(text) {
     if (!text) return;
-    if (this.#leaf && this.#leaf.kind !== "table") this.#leaf.part.add(text, this.#stays);
-    else this.#words(this.#open.length, text);
+    if (this.#outline.leaf && this.#outline.leaf.kind !== "table")
+      this.#outline.leaf.part.add(text, this.#outline.stays);
+    else this.#words(this.#outline.open.length, text);
   }
 
   /** The line is whole. */
   break() {
-    this.#gap += "\n";
+    this.#outline.gap += "\n";
   }
 
   /** No line follows. */
   end() {
-    this.#close(1);
-    this.#separate(this.#root);
+    this.#outline.close(1);
+    this.#outline.separate();
   }
 
   /** Shows the beginning of a line, until `back()`. @param {string} text @param {boolean} begun */
   preview(text, begun) {
-    const [open, leaf, gap, blank] = [[...this.#open], this.#leaf, this.#gap, this.#afterBlank];
-    const mark = leaf?.part.mark();
-    const hadBegun = leaf?.kind === "fenced" && leaf.begun;
-    const undo = () => {
-      [this.#open, this.#leaf, this.#gap, this.#afterBlank] = [open, leaf, gap, blank];
-      if (leaf?.kind === "fenced") leaf.begun = hadBegun;
-      mark?.();
-    };
-    this.#undo = [undo];
+    this.#outline.remember();
     if (begun) this.more(text);
     else if (text) this.line(text);
-    this.#separate(this.#root);
+    this.#outline.separate();
   }
 
   /** Takes back what a preview made. */
   back() {
-    const undo = this.#undo;
-    this.#undo = null;
-    while (undo?.length) undo.pop()?.();
+    this.#outline.back();
   }
 
   /** Brings up to date what is open. */
   render() {
-    if (this.#leaf?.kind === "paragraph") this.#leaf.part.render();
+    if (this.#outline.leaf?.kind === "paragraph") this.#outline.leaf.part.render();
   }
 
   /** Renders again one text with a reference that was defined after it; was there one? */
   catchUp() {
     return this.#references.catchUp();
-  }
-
-  get #stays() {
-    return this.#undo === null;
   }
 
   /**
@@ -136,8 +96,8 @@ export class Blocks {
   #continued(text) {
     let depth = 1;
     let rest = text;
-    for (; depth < this.#open.length; depth += 1) {
-      const container = this.#open[depth];
+    for (; depth < this.#outline.open.length; depth += 1) {
+      const container = this.#outline.open[depth];
       if (container?.kind === "quote") {
         if (!syntax.QUOTE.test(rest)) break;
         rest = syntax.quoted(rest);
@@ -154,10 +114,10 @@ export class Blocks {
 
   /** @param {Fenced} leaf @param {string} text */
   #fencedLine(leaf, text) {
-    const between = this.#gap;
-    this.#gap = "";
+    const between = this.#outline.gap;
+    this.#outline.gap = "";
     if (syntax.closes(text, leaf.fence)) {
-      this.#close(this.#open.length);
+      this.#outline.close(this.#outline.open.length);
       return;
     }
     // The break behind the fence is none of the code's.
@@ -168,26 +128,27 @@ export class Blocks {
 
   /** @param {number} depth @param {string} text */
   #blankLine(depth, text) {
-    if (depth < this.#open.length || this.#leaf?.kind !== "indented") this.#close(depth);
-    this.#gap += text;
+    if (depth < this.#outline.open.length || this.#outline.leaf?.kind !== "indented")
+      this.#outline.close(depth);
+    this.#outline.gap += text;
   }
 
   /** @param {number} depth @param {string} text @param {Leaf | null} leaf open, and not left */
   #textLine(depth, text, leaf) {
     if (leaf?.kind === "paragraph" && this.#isTransformed(leaf.part, text)) return;
     // A paragraph that the line has not the marks for goes on nevertheless, if nothing else begins.
-    let words = this.#leaf?.kind === "paragraph" ? this.#leaf : null;
+    let words = this.#outline.leaf?.kind === "paragraph" ? this.#outline.leaf : null;
     let rest = text;
     for (;;) {
       const next = this.#entered(depth, rest, words !== null && words === leaf);
       if (next === null) break;
       [rest, words, leaf] = [next, null, null];
-      depth = this.#open.length;
+      depth = this.#outline.open.length;
       if (syntax.isBlank(rest)) return;
     }
     if (this.#isSingle(depth, rest, words !== null)) return;
     const deep = syntax.indentOf(rest) >= 4;
-    if (words) this.#goOn(words, this.#gap + rest);
+    if (words) this.#goOn(words, this.#outline.gap + rest);
     else if (leaf?.kind === "table") this.#goOn(leaf, rest);
     else if (deep) this.#indented(depth, rest, leaf);
     else this.#words(depth, rest, true);
@@ -195,8 +156,8 @@ export class Blocks {
 
   /** @param {Words | Rows} leaf @param {string} text */
   #goOn(leaf, text) {
-    leaf.part.add(text, this.#stays);
-    this.#gap = "";
+    leaf.part.add(text, this.#outline.stays);
+    this.#outline.gap = "";
   }
 
   /**
@@ -208,26 +169,26 @@ export class Blocks {
     if (depth >= DEEPEST) return null;
     if (syntax.QUOTE.test(text)) {
       const element = h("blockquote");
-      this.#make(depth, element);
-      this.#open.push({ kind: "quote", element });
+      this.#outline.make(depth, element);
+      this.#outline.open.push({ kind: "quote", element });
       return syntax.quoted(text);
     }
     const item = syntax.RULE.test(text) ? null : syntax.itemOf(text);
     if (!item || (interrupts && (item.rest === "" || (item.number ?? 1) !== 1))) return null;
-    this.#close(depth);
-    const list = this.#open[depth - 1];
+    this.#outline.close(depth);
+    const list = this.#outline.open[depth - 1];
     if (list?.kind !== "list" || list.mark !== item.mark) this.#list(depth, item);
     const element = h("li", { dir: "auto", class: item.task && "task" });
-    this.#make(this.#open.length, element, true);
-    this.#open.push({ kind: "entry", element, indent: item.indent });
+    this.#outline.make(this.#outline.open.length, element, true);
+    this.#outline.open.push({ kind: "entry", element, indent: item.indent });
     return item.rest;
   }
 
   /** @param {number} depth @param {syntax.Item} item */
   #list(depth, { mark, number }) {
     const element = number === null ? h("ul") : h("ol", { start: number === 1 ? null : number });
-    this.#make(depth, element);
-    this.#open.push({ kind: "list", element, mark });
+    this.#outline.make(depth, element);
+    this.#outline.open.push({ kind: "list", element, mark });
   }
 
   /**
@@ -239,14 +200,14 @@ export class Blocks {
     const fence = heading ? null : syntax.fenceOf(text);
     if (heading) {
       const element = h(HEADINGS[heading.level - 1] ?? "h6", { dir: "auto" });
-      this.#make(depth, element);
-      this.#references.fill(element, heading.text, this.#stays);
+      this.#outline.make(depth, element);
+      this.#references.fill(element, heading.text, this.#outline.stays);
     } else if (fence) {
       const part = new Code(fence.language);
-      this.#make(depth, part.element);
-      this.#leaf = { kind: "fenced", part, fence, begun: false };
-    } else if (syntax.RULE.test(text) && (this.#stays || !interrupts)) {
-      this.#make(depth, h("hr"));
+      this.#outline.make(depth, part.element);
+      this.#outline.leaf = { kind: "fenced", part, fence, begun: false };
+    } else if (syntax.RULE.test(text) && (this.#outline.stays || !interrupts)) {
+      this.#outline.make(depth, h("hr"));
     } else return false;
     return true;
   }
@@ -254,29 +215,29 @@ export class Blocks {
   /** @param {number} depth @param {string} text @param {Leaf | null} leaf */
   #indented(depth, text, leaf) {
     if (leaf?.kind === "indented") {
-      leaf.part.add(this.#gap);
-      this.#gap = "";
+      leaf.part.add(this.#outline.gap);
+      this.#outline.gap = "";
       leaf.part.add(text);
       return;
     }
     const part = new Code(null);
-    this.#make(depth, part.element);
-    this.#leaf = { kind: "indented", part };
+    this.#outline.make(depth, part.element);
+    this.#outline.leaf = { kind: "indented", part };
     part.add(text);
   }
 
   /** @param {number} depth @param {string} text @param {boolean} [fromStart] of the line */
   #words(depth, text, fromStart = false) {
-    const definition = fromStart && this.#stays ? syntax.definitionOf(text) : null;
+    const definition = fromStart && this.#outline.stays ? syntax.definitionOf(text) : null;
     if (definition) {
-      this.#close(depth);
+      this.#outline.close(depth);
       this.#references.define(definition.label, definition.href);
       return;
     }
     const part = new Paragraph(this.#references);
-    this.#make(depth, part.element);
-    this.#leaf = { kind: "paragraph", part };
-    part.add(text, this.#stays);
+    this.#outline.make(depth, part.element);
+    this.#outline.leaf = { kind: "paragraph", part };
+    part.add(text, this.#outline.stays);
   }
 
   /**
@@ -285,85 +246,26 @@ export class Blocks {
    * @param {Paragraph} part @param {string} text
    */
   #isTransformed(part, text) {
-    const whole = this.#stays ? part.whole : null;
+    const whole = this.#outline.stays ? part.whole : null;
     if (whole === null) return false;
     const underline = syntax.UNDERLINE.exec(text);
     if (underline) {
       const heading = h(HEADINGS[underline[1] ? 0 : 1], { dir: "auto" });
       part.element.replaceWith(heading);
       this.#references.fill(heading, whole, true);
-      this.#leaf = null;
+      this.#outline.leaf = null;
     } else {
       const at = whole.lastIndexOf("\n");
       const head = whole.slice(at + 1);
       const aligns = syntax.alignments(text);
       if (!aligns || syntax.cellsOf(head).length !== aligns.length) return false;
       part.shorten(Math.max(at, 0));
-      this.#gap = at < 0 ? "" : "\n";
+      this.#outline.gap = at < 0 ? "" : "\n";
       const table = new Table(head, aligns, this.#references);
-      this.#make(this.#open.length, table.element);
-      this.#leaf = { kind: "table", part: table };
+      this.#outline.make(this.#outline.open.length, table.element);
+      this.#outline.leaf = { kind: "table", part: table };
     }
-    this.#gap = "";
+    this.#outline.gap = "";
     return true;
-  }
-
-  /**
-   * Puts a block where it belongs.
-   * @param {number} depth @param {Element} element @param {boolean} [isEntry] of a list
-   */
-  #make(depth, element, isEntry = false) {
-    this.#close(depth);
-    if (!isEntry && this.#open.at(-1)?.kind === "list") this.#open.pop();
-    const parent = /** @type {Container} */ (this.#open.at(-1));
-    if (parent.element.childNodes.length >= MOST) this.#renew(this.#open.length - 1);
-    const list = parent.kind === "entry" ? this.#open.at(-2) : parent;
-    if (this.#afterBlank && list?.kind === "list" && parent.element.hasChildNodes())
-      this.#loosen(list.element);
-    this.#separate(parent.element);
-    this.#put(parent.element, element);
-  }
-
-  /** Begins another part of a container that is full. @param {number} depth where it is open */
-  #renew(depth) {
-    const full = /** @type {Container} */ (this.#open[depth]);
-    if (full.kind === "entry") return;
-    const { element } = full;
-    const next = /** @type {Element} */ (element.cloneNode());
-    if (next instanceof HTMLOListElement && element instanceof HTMLOListElement)
-      next.start = element.start + element.children.length;
-    const outer = this.#open[depth - 1];
-    if (outer && outer.element.childNodes.length >= MOST) this.#renew(depth - 1);
-    const parent = outer?.element ?? this.#root;
-    this.#separate(parent);
-    this.#put(parent, next);
-    full.element = next;
-    this.#undo?.push(() => (full.element = element));
-  }
-
-  /** Space between the items of a list. @param {Element} list */
-  #loosen(list) {
-    if (list.classList.contains("loose")) return;
-    list.classList.add("loose");
-    this.#undo?.push(() => list.removeAttribute("class"));
-  }
-
-  /** Closes what is open deeper than this. @param {number} depth */
-  #close(depth) {
-    this.#leaf?.part.close(this.#stays);
-    this.#leaf = null;
-    this.#open = this.#open.slice(0, depth);
-  }
-
-  /** @param {Element} parent */
-  #separate(parent) {
-    if (this.#gap) this.#put(parent, new Text(this.#gap));
-    this.#gap = "";
-  }
-
-  /** @param {Element} parent @param {Node} node */
-  #put(parent, node) {
-    parent.append(node);
-    this.#undo?.push(() => parent.removeChild(node));
   }
 }
