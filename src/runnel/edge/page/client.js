@@ -1618,6 +1618,7 @@ function sessionPath(id) {
  * @property {boolean} queued whether it waits for the answer before it
  */
 
+const OPEN_TIMEOUT = 20_000;
 /** So often it cannot be opened, and nobody else is told to wait for it any more. */
 const MOST_UNOPENED = 3;
 /** By close code: what it says, where connecting again is of no use. @type {Record<number, string>} */
@@ -1780,6 +1781,7 @@ export class RunnelSocket extends EventTarget {
       const socket = new Socket(url.href, protocols);
       this.#socket = socket;
       let awaited = true;
+      const begun = Date.now();
       const over = (/** @type {number} */ code, /** @type {string} */ reason) => {
         clearInterval(pinging);
         socket.onmessage = socket.onclose = socket.onerror = null;
@@ -1792,6 +1794,7 @@ export class RunnelSocket extends EventTarget {
         over(1000, "left");
       };
       const pinging = setInterval(() => {
+        if (this.state !== "open" && Date.now() - begun < OPEN_TIMEOUT) return;
         // Nothing has come since the last one: a connection that is open on this side only.
         if (awaited) return leave();
         awaited = true;
