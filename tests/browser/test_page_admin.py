@@ -240,6 +240,14 @@ def test_the_tabs_are_walked_with_the_keyboard(page: AdminPage) -> None:
         page.shown(page.find(f"admin-{view}"))
 
 
+def test_it_speaks_portuguese(chromium: Chromium, stand: Standing, chief: Signed) -> None:
+    with admin_page(chromium, stand.server, chief, locale="pt-BR") as page:
+        page.says("admin-tab-overview", "Visão geral")
+        page.open("users")
+        page.shown(page.user(chief.username))
+        assert "Última entrada" in page.text("admin-users-table")
+
+
 def test_it_asks_only_while_it_is_shown(page: AdminPage) -> None:
     page.tab.do(page.tab.page.clock.install())
     page.tab.run("admin.hide()")

@@ -68,7 +68,6 @@ export class Admin {
       h(
         "div",
         { class: "admin-inside" },
-        h("h1", {}, t("title")),
         h(
           "div",
           {

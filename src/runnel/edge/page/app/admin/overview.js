@@ -245,7 +245,7 @@ function number(name, value, note, bad = false) {
   );
 }
 
-/** Of all answers that said when they began. @param {any[]} usage */
+/** Each hour or day counts as much as it had answers. @param {any[]} usage */
 function meanOf(usage) {
   const said = usage.filter((one) => one.first_token_ms !== null);
   const count = said.reduce((sum, one) => sum + one.generations, 0);

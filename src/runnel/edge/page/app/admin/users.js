@@ -63,7 +63,7 @@ const t = words({
     disable: "Desativar",
     enable: "Ativar",
     reset: "Nova senha",
-    makeAdmin: "Tornar administrador",
+    makeAdmin: "Tornar admin",
     makeUser: "Tornar usuário",
     remove: "Excluir",
     you: "você",
