@@ -138,7 +138,11 @@ class _Socket:
         client = self._websocket.client
         with self._parts.sockets.waiting_place(client.host if client else "") as is_room:
             self._refuse_unless(is_room)
-            return await self._parts.accounts.authenticate(token_of(await self._wire.receive()))
+            try:
+                frame = await self._wire.receive()
+            except RunnelError as error:  # whatever it is, it signs nobody in
+                raise RunnelError(Code.UNAUTHORIZED, error.message) from None
+            return await self._parts.accounts.authenticate(token_of(frame))
 
     def _refuse_unless(self, is_room: bool) -> None:  # noqa: FBT001 - reads as said
         if not is_room:
