@@ -178,3 +178,62 @@ def test_whoever_leaves_while_it_reconnects_leaves_the_connection_live(
         page.until_run("client.state === 'reconnecting'")
         page.run("one.answer.detach()")
         page.until_run("client.state === 'live'")
+
+
+def test_whoever_leaves_before_an_event_source_is_open_is_told_nothing_more(
+    stand: Standing, proxy: Cutting, page: Tab
+) -> None:
+    make(page, token=stand.user.token, transports=["eventsource"])
+    page.run(
+        """() => {
+          client._options.fetch = async (url, init) => {
+            const response = await fetch(url, init);
+            if (String(url).includes("tickets")) one.answer.detach();
+            return response;
+          };
+        }"""
+    )
+    ask(page, "one", stand.prompt(Answer(["Hello"])))
+    told = over(page, "one")
+    page.run("client.me().then(() => null)")
+    assert page.run("one.answer.text") == ""
+    assert proxy.asked(f"/api/generations/{told['generation']}/events") == []
+
+
+def test_a_network_that_has_changed_is_no_break(stand: Standing, page: Tab) -> None:
+    make(page, token=stand.user.token)
+    with stand.gate_closed():
+        ask(page, "one", stand.prompt(Answer(["Hello", " world"], gate_after=1)))
+        page.until_run("one.answer.text === 'Hello'")
+        page.run("() => { window.dispatchEvent(new Event('online')) }")
+    assert over(page, "one")["text"] == "Hello world"
+    assert page.run("states") == []
+
+
+def test_whoever_gives_the_tokens_may_have_none_just_now(stand: Standing, page: Tab) -> None:
+    make(page)
+    page.run(
+        """(good) => {
+          window.gives = false;
+          const token = () => window.gives ? good : Promise.reject(new TypeError("Failed to fetch"));
+          window.client = new library.RunnelClient({ baseUrl: location.origin, backoff: 20, token });
+        }""",
+        stand.user.token,
+    )
+    ask(page, "one", stand.prompt(Answer(["Hello"])))
+    page.until_run("one.answer.status === 'queued'")
+    page.run("() => { window.gives = true }")
+    assert over(page, "one")["text"] == "Hello"
+
+
+def test_whoever_gives_tokens_that_do_not_hold_is_signed_out(page: Tab) -> None:
+    make(page)
+    page.run(
+        """() => {
+          window.out = 0;
+          window.client = new library.RunnelClient({ baseUrl: location.origin, token: () => "no" });
+          client.addEventListener("signedout", () => { out += 1 });
+        }"""
+    )
+    assert page.run("client.me().catch((error) => error.name)") == "UnauthorizedError"
+    assert page.run("out") == 1

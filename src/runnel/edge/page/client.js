@@ -510,6 +510,8 @@ const LONGEST_PAUSE = 15_000;
 const AHEAD = 30_000;
 const OTHER_TAB = 5_000;
 const MOST_RENEWALS = 2;
+/** Why a read ends that is begun again at once, or when the tab is shown. */
+const LEFT = "left";
 const POLL_SECONDS = 25;
 /** Longer than a poll waits; a call that takes longer is lost. */
 const CALL_TIMEOUT = 60_000;
@@ -903,7 +905,7 @@ export class RunnelClient extends EventTarget {
         answer.signal.removeEventListener("abort", leave);
       }
       if (answer.end || answer.error || answer.signal.aborted) break;
-      if (this.#hidden) continue;
+      if (attempt.signal.reason === LEFT) continue;
       if (fault && !passes(fault) && !(fault instanceof RateLimitedError)) {
         answer._fail(asError(fault));
         break;
@@ -974,18 +976,22 @@ export class RunnelClient extends EventTarget {
     const Source = this.#options.EventSource ?? globalThis.EventSource;
     if (!Source) throw new HeldUpError();
     const { ticket } = await this.ticket(/** @type {string} */ (answer.generationId));
+    if (attempt.signal.aborted) return; // meanwhile nobody wants it any more
     const url = this.url(`api/generations/${answer.generationId}/events`, {
       ticket,
       after: answer.position,
     });
     const source = new Source(url.href);
     // It shows no heartbeats: whether silence is the model's own, a plain call tells.
+    const firstSign = this.#options.firstSign ?? 20_000;
     const asking = setInterval(async () => {
       const before = answer.position;
       const page = await this.#page(answer, 0, attempt).catch(() => null);
-      const missed = page?.events.length > 0 && answer.position === before;
-      if (missed && !attempt.signal.aborted) stop(new HeldUpError());
-    }, this.#options.firstSign ?? 20_000);
+      if (!page || page.events.length === 0 || answer.position !== before) return;
+      // It may be on its way just now.
+      await new Promise((resolve) => setTimeout(resolve, firstSign / 4));
+      if (answer.position === before && !attempt.signal.aborted) stop(new HeldUpError());
+    }, firstSign);
     /** @type {(error?: unknown) => void} */
     let stop = () => {};
     try {
@@ -1060,7 +1066,7 @@ export class RunnelClient extends EventTarget {
     if (typeof window === "undefined") return;
     window.addEventListener("online", () => {
       // The network may be another one: what is open may be open on this side only.
-      for (const attempt of this.#reading) attempt.abort();
+      for (const attempt of this.#reading) attempt.abort(LEFT);
       this.#wake();
     });
     window.addEventListener("offline", () => this.#missed());
@@ -1083,7 +1089,7 @@ export class RunnelClient extends EventTarget {
       } else if (after !== Infinity) {
         timer = setTimeout(() => {
           this.#hidden = true;
-          for (const attempt of this.#reading) attempt.abort();
+          for (const attempt of this.#reading) attempt.abort(LEFT);
         }, after);
       }
     });
@@ -1264,8 +1270,12 @@ export class RunnelClient extends EventTarget {
         return await this.#once(method, path, options);
       } catch (error) {
         // What was taken over from another tab may have run out as well.
-        const over = token === null || renewals === MOST_RENEWALS;
-        if (over || !(error instanceof UnauthorizedError)) throw error;
+        const refused = error instanceof UnauthorizedError && token !== null;
+        if (!refused) throw error;
+        if (renewals === MOST_RENEWALS) {
+          this.#forget();
+          throw error;
+        }
         if (token === this.#token) await this.refresh();
       }
     }
@@ -1293,7 +1303,7 @@ export class RunnelClient extends EventTarget {
   async #ensure() {
     const { token } = this.#options;
     if (this.#token === null && typeof token === "function") {
-      this.#token = await token({ expired: false });
+      this.#token = await given(token, { expired: false });
     }
   }
 
@@ -1320,7 +1330,7 @@ export class RunnelClient extends EventTarget {
   async #renew(stale) {
     const { token } = this.#options;
     if (typeof token === "function") {
-      this.#token = await token({ expired: true });
+      this.#token = await given(token, { expired: true });
       return;
     }
     if (this.#hasAnother(stale)) return; // another tab was faster
@@ -1572,6 +1582,17 @@ function subjectOf(token) {
     return JSON.parse(atob(part)).sub;
   } catch {
     return `key-${token.slice(0, 12)}`;
+  }
+}
+
+/** Asks who gives the tokens; that there is none just now passes.
+ *  @param {TokenSource} token @param {{ expired: boolean }} what */
+async function given(token, what) {
+  try {
+    return await token(what);
+  } catch (error) {
+    if (error instanceof RunnelError) throw error;
+    throw errorOf("network", "No token could be had.", { cause: error });
   }
 }
 
