@@ -130,8 +130,8 @@ export class MessageView {
     this.item = item;
     setAttribute(this.element, "aria-label", nameOf(item));
     setAttribute(this.element, "data-last", item.last);
-    setAttribute(this.#content, "data-status", item.status);
     this.#showText(item);
+    this.#showStatus(item);
     this.#showFiles(item);
     this.#showNote(item);
     this.branches.show(item.place, item.places);
@@ -142,6 +142,12 @@ export class MessageView {
       this.#details.show(item.message);
       this.#reactions?.show(item.message.reactions);
     }
+  }
+
+  /** An answer has ended for its reader when all of it is shown. @param {Item} item */
+  async #showStatus({ status }) {
+    if (status !== "queued" && status !== "running") await this.#shown.settled;
+    if (status === this.item.status) setAttribute(this.#content, "data-status", status);
   }
 
   // ---- its text

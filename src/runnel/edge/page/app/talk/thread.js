@@ -15,8 +15,8 @@ const t = words({
 
 /** As near to the end a reader is at the end, in pixels. */
 const NEAR = 64;
-/** As many messages are made in one go. */
-const AT_ONCE = 20;
+/** For so long messages are made in one go, in milliseconds. */
+const AT_ONCE = 12;
 /** With more than so many, those that are not in sight are not laid out. */
 const LONG = 100;
 
@@ -111,10 +111,12 @@ export class Thread {
     const made = [];
     /** @type {Node | null} */
     let after = null;
-    for (let index = this.#items.length - 1; index >= 0 && made.length < AT_ONCE; index--) {
+    const end = performance.now() + AT_ONCE;
+    for (let index = this.#items.length - 1; index >= 0; index--) {
       const item = this.#items[index];
       let view = this.#views.get(item.key);
       if (!view) {
+        if (made.length > 0 && performance.now() > end) break;
         view = new MessageView(item, this.#actions);
         view.update(item, this.#busy);
         this.#views.set(item.key, view);
