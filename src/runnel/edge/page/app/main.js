@@ -42,9 +42,12 @@ let house = null;
 let leaving = false;
 
 client.addEventListener("signedout", askAgain);
-// In another tab somebody has signed in: that login is this tab's too.
-addEventListener("storage", () => {
-  if (signingIn() && client.signedIn) arrive();
+// In another tab somebody has signed in: that login is this tab's too, and so is that user.
+addEventListener("storage", async ({ key }) => {
+  if (key !== "runnel.tokens" || !client.signedIn) return;
+  if (signingIn()) arrive();
+  else if (house && (await client.me().catch(() => house?.me)).id !== house.me.id)
+    location.reload();
 });
 document.body.append(stage, notes.element);
 arrive();

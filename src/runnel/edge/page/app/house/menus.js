@@ -28,7 +28,9 @@ export function opensMenu(button, items) {
   button.setAttribute("aria-expanded", "false");
   /** @type {HTMLElement | null} */
   let shown = null;
-  let closedAt = 0;
+  let wasOpen = false;
+  // A list that is put in order anew takes an open menu away without a word.
+  const isOpen = () => shown?.matches(":popover-open") ?? false;
   const open = () => {
     const menu = (shown = show(button, items()));
     button.setAttribute("aria-expanded", "true");
@@ -37,19 +39,22 @@ export function opensMenu(button, items) {
       button.setAttribute("aria-expanded", "false");
       if (menu.contains(document.activeElement)) button.focus();
       menu.remove();
-      closedAt = event.timeStamp;
       shown = null;
     });
   };
   // Pressing the button closes an open menu before it is clicked: that was all that was meant.
-  button.addEventListener("click", (event) => {
-    if (!shown && event.timeStamp - closedAt > 250) open();
+  button.addEventListener("pointerdown", () => {
+    wasOpen = isOpen();
+  });
+  button.addEventListener("click", () => {
+    if (!wasOpen) open();
+    wasOpen = false;
   });
   button.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
     event.preventDefault();
     event.stopPropagation();
-    if (!shown) open();
+    if (!isOpen()) open();
   });
 }
 

@@ -199,11 +199,13 @@ export class Entry {
     });
     /** @param {boolean} keep */
     const done = (keep) => {
-      if (!this.#form) return;
-      const focused = this.#form.contains(document.activeElement);
-      const title = input.value.replace(/\s+/g, " ").trim();
-      this.#form.replaceWith(this.#link);
+      const form = this.#form;
+      if (!form) return;
+      // Before it goes: going takes the focus from it, which calls this again.
       this.#form = null;
+      const focused = form.contains(document.activeElement);
+      const title = input.value.replace(/\s+/g, " ").trim();
+      form.replaceWith(this.#link);
       this.#menu.hidden = false;
       if (focused) this.#link.focus();
       if (keep && title && title !== before) this.#actions.rename(this.#session, title);
