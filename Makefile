@@ -64,6 +64,10 @@ check-page:
 	@echo "npm is missing: the page's JavaScript is not checked." >&2; test "$(CI)" != true
 endif
 
+.PHONY: screenshots
+screenshots: .venv/installed-dev ## Make the README's pictures of the page anew (needs chromium)
+	$(BIN)/pytest --quiet tests/browser/screenshots.py
+
 .PHONY: format
 format: .venv/installed-dev $(NPM_INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix --exit-zero --quiet
