@@ -112,9 +112,14 @@ class Chromium:
 
     @contextmanager
     def tab(self, url: str, **options: Any) -> Generator[Tab]:
-        """Shows a page; what it throws fails the test. `options` are those of its profile."""
+        """Shows a page; what it throws fails the test. `options` are those of its profile; besides,
+        no address that matches `without` is loaded.
+        """
+        without = options.pop("without", None)
         context = self.call(self._browser.new_context(**options))
         try:
+            if without is not None:
+                self.call(context.route(without, lambda route: route.abort()))
             tab = self.call(self.listening_tab(context))
             self.call(tab.page.goto(url))
             yield tab

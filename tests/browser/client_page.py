@@ -4,6 +4,9 @@ from typing import Any, Final
 
 from chromium import Tab
 
+#: What the page does by itself, which has the same storage: it would use what a test has put there.
+APP: Final = "**/page/app/main.js"
+
 #: Makes `client` of the page's own server, and a way to follow what it answers.
 _MAKE: Final = """
 async ({options, storage, base}) => {

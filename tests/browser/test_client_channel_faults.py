@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from chromium import Chromium, Tab
-from client_page import make
+from client_page import APP, make
 from test_client_sockets import assert_told_once, open_channel
 
 from cutting import Cutting
@@ -36,7 +36,7 @@ _DEAF: Final = """
 
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 
@@ -139,7 +139,7 @@ def test_a_server_that_restarts(chromium: Chromium, tmp_path: Path) -> None:
         provider.answer("test", lambda _: Answer(["Hello", " world"]))
         first = start()
         port = first.url.rpartition(":")[2]
-        with chromium.tab(f"{first.url}/") as tab:
+        with chromium.tab(f"{first.url}/", without=APP) as tab:
             make(tab, token=first.client.headers["authorization"].removeprefix("Bearer "))
             open_channel(tab, "restarts")
             first.signal(signal.SIGTERM)

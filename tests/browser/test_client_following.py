@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from answers_to_cut import MIDDLE, PIECES, TEXT, UP_TO_MIDDLE
 from chromium import Chromium, Tab
-from client_page import ask, assert_once_and_in_order, make, over
+from client_page import APP, ask, assert_once_and_in_order, make, over
 
 from cutting import Cutting
 from provider import Answer
@@ -22,7 +22,7 @@ BY_EACH: Final = pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
     """The server's own page, through the network that breaks."""
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 

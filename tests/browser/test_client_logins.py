@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from answers_to_cut import MIDDLE, PIECES, TEXT, UP_TO_MIDDLE
 from chromium import Chromium, Tab
-from client_page import ask, assert_once_and_in_order, make, over
+from client_page import APP, ask, assert_once_and_in_order, make, over
 
 from cutting import Cutting
 from provider import Answer
@@ -17,7 +17,7 @@ from standing import Standing
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting, stand: Standing) -> Iterator[Tab]:
     """A page that has signed in through the network that breaks."""
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         make(tab, storage=True)
         tab.run("(user) => client.login(...user)", [stand.user.username, stand.user.password])
         yield tab

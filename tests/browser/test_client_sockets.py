@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from answers_to_cut import MIDDLE, PIECES, TEXT, UP_TO_MIDDLE
 from chromium import Chromium, Tab
-from client_page import make
+from client_page import APP, make
 
 from cutting import Cutting
 from provider import Answer
@@ -45,7 +45,7 @@ def open_channel(tab: Tab, session: str, name: str = "heard", **options: Any) ->
 
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from buffering import Buffering
 from chromium import Chromium, Tab
-from client_page import ask, assert_once_and_in_order, make, over
+from client_page import APP, ask, assert_once_and_in_order, make, over
 
 from cutting import Cutting
 from processes import house_of, starting
@@ -27,7 +27,7 @@ HIDE: Final = """
 
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 
@@ -37,7 +37,7 @@ def test_behind_a_proxy_that_buffers_answers_are_polled(
     with (
         stand.gate_closed(),
         Buffering(stand.server.url) as proxy,
-        chromium.tab(f"{proxy.url}/") as tab,
+        chromium.tab(f"{proxy.url}/", without=APP) as tab,
     ):
         make(tab, token=stand.user.token, firstSign=200)
         ask(tab, "one", stand.prompt(Answer(["Hello", " world"], gate_after=1)))
@@ -93,7 +93,7 @@ def test_a_server_that_restarts_in_mid_answer(
         provider.answer("test", lambda _: Answer(["Hello", " world"], gate_after=1))
         first = start(SHUTDOWN_GRACE_SECONDS="0")
         port = first.url.rpartition(":")[2]
-        with chromium.tab(f"{first.url}/") as tab:
+        with chromium.tab(f"{first.url}/", without=APP) as tab:
             make(tab, token=first.client.headers["authorization"].removeprefix("Bearer "))
             ask(tab, "one", "Hello?")
             tab.until_run("one.answer.text === 'Hello'")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from chromium import Chromium, Tab
-from client_page import ask, make, over
+from client_page import APP, ask, make, over
 from test_client_logins import renewals, two_hours_later
 from test_client_waiting import Network, login, questions, waiting
 
@@ -17,7 +17,7 @@ from waiting import until
 
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from chromium import Chromium, Tab
-from client_page import ask, make, over
+from client_page import APP, ask, make, over
 
 from cutting import Cutting
 from provider import Answer
@@ -30,7 +30,7 @@ class Network:
 
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 
@@ -97,13 +97,13 @@ def test_what_waits_outlives_the_page_and_is_sent_by_the_next(
 
 def test_two_tabs_with_the_same_queue_ask_once(stand: Standing, chromium: Chromium) -> None:
     text = stand.prompt(Answer(["once"]))
-    with chromium.tab(f"{stand.server.url}/") as first, ExitStack() as stack:
+    with chromium.tab(f"{stand.server.url}/", without=APP) as first, ExitStack() as stack:
         login(first, stand)
         Network(first).gone()
         ask(first, "one", text)
         first.until_run("client.queue.length === 1 && client.queue[0].status === 'queued'")
         kept = first.run("JSON.stringify({...localStorage})")
-        second = stack.enter_context(chromium.tab(f"{stand.server.url}/"))
+        second = stack.enter_context(chromium.tab(f"{stand.server.url}/", without=APP))
         second.run(
             "(kept) => { for (const [key, value] of Object.entries(kept)) localStorage[key] = value }",
             json.loads(kept),

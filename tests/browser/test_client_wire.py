@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 from chromium import Chromium, Tab
-from client_page import ask, make, over
+from client_page import APP, ask, make, over
 
 from cutting import Cutting
 from provider import Answer
@@ -56,7 +56,7 @@ HTML: Final = "<html><h1>Bad Gateway</h1></html>"
 
 @pytest.fixture
 def page(chromium: Chromium, proxy: Cutting) -> Iterator[Tab]:
-    with chromium.tab(f"{proxy.url}/") as tab:
+    with chromium.tab(f"{proxy.url}/", without=APP) as tab:
         yield tab
 
 

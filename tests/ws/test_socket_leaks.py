@@ -21,6 +21,7 @@ from waiting import soon, until
 
 VISITS: Final = int(os.environ.get("RUNNEL_VISITS") or 200)
 WARM_UP: Final = 100
+ROUNDS: Final = 3
 BATCH: Final = 50
 AT_ONCE: Final = 10
 PIECES: Final = [f"{number:04} " for number in range(400)]
@@ -128,16 +129,21 @@ async def test_visits_leave_nothing_behind(
             await soon(lambda: stand.followers == 2)
             [[generation_id]] = stand.left_live()
             await visit(stand, choice, generation_id, WARM_UP)
-            blocks, resident = await asyncio.to_thread(memory, stand)
-            await visit(stand, choice, generation_id, VISITS)
-            blocks_after, resident_after = await asyncio.to_thread(memory, stand)
-            say(
-                f"{VISITS} visits, each left {(blocks_after - blocks) / VISITS:.1f} blocks and"
-                f" {(resident_after - resident) / VISITS:.0f} bytes",
-                capsys,
-            )
-            assert blocks_after - blocks < TOLERATED_BLOCKS
-            assert resident_after - resident < TOLERATED_BYTES
+            # What else goes on in this process is counted too, but it does not come back each time.
+            for _ in range(ROUNDS):
+                blocks, resident = await asyncio.to_thread(memory, stand)
+                await visit(stand, choice, generation_id, VISITS)
+                blocks_after, resident_after = await asyncio.to_thread(memory, stand)
+                blocks_left, bytes_left = blocks_after - blocks, resident_after - resident
+                say(
+                    f"{VISITS} visits, each left {blocks_left / VISITS:.1f} blocks and"
+                    f" {bytes_left / VISITS:.0f} bytes",
+                    capsys,
+                )
+                if blocks_left < TOLERATED_BLOCKS and bytes_left < TOLERATED_BYTES:
+                    break
+            else:
+                pytest.fail("every round of visits left something behind")
             stand.provider.release()
             frames += await staying.until("stream_end")
             assert text_of(frames) == "".join(PIECES)
