@@ -204,8 +204,8 @@ def test_titles_are_text_whatever_stands_in_them(chromium: Chromium, stand: Stan
         front = Front(tab)
         front.sign_in(mallory.username, mallory.password)
         asked = len(tab.requested)
+        front.until(lambda: tab.do(front.find("session").count()) > 20)
         shown = tab.do(front.find("session").all_text_contents())
-        assert len(shown) > 20
         assert all(any(title in text for title in made) for text in shown)
         # As the heading and as the tab's own title.
         for link in tab.do(front.find("session").all())[:20]:
@@ -224,6 +224,10 @@ def test_what_is_set_goes_with_the_next_question(front: Front, stand: Standing) 
     front.tab.do(front.find("param-temperature").fill("0.25"))
     front.tab.do(front.find("save").click())
     front.tab.do(front.find("settings-dialog").wait_for(state="hidden"))
+    # What a session is told makes one, and the page goes to it.
+    session = session_of(front)
+    front.tab.do(expect(entry(front, session)).to_have_attribute("aria-current", "page"))
+    front.tab.do(front.tab.page.wait_for_load_state("networkidle"))
     front.say(stand.prompt(Answer(("Arr.",))))
     front.until_shown("completed")
     sent = stand.provider.requests[-1].body
