@@ -7,7 +7,7 @@ import { NEW, rename } from "./house/addresses.js";
 import { queuedOf } from "./house/connection.js";
 import { confirmed } from "./house/dialogs.js";
 import { House } from "./house/house.js";
-import { emblem } from "./house/icons.js";
+import { emblem } from "./house/emblem.js";
 import { Notes } from "./house/notes.js";
 import { SignIn } from "./house/sign_in.js";
 import { whyOf } from "./talk/faults.js";

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { words } from "../words.js";
-import { iconButton } from "./icons.js";
+import { iconButton } from "../icons.js";
 
 const t = words({ en: { dismiss: "Dismiss" }, pt: { dismiss: "Dispensar" } });
 

@@ -2,7 +2,8 @@
 
 import { h } from "../dom.js";
 import { words } from "../words.js";
-import { emblem, icon, iconButton } from "./icons.js";
+import { icon, iconButton } from "../icons.js";
+import { emblem } from "./emblem.js";
 
 const t = words({
   en: {

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { formatted, words } from "../words.js";
-import { emblem } from "./icons.js";
+import { emblem } from "./emblem.js";
 
 /** @import { RunnelClient, RunnelError } from "../../client.js" */
 

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { formatted, words } from "../words.js";
-import { icon } from "./icons.js";
+import { icon } from "../icons.js";
 
 /** @import { RunnelClient } from "../../client.js" */
 /** @import { Attached } from "./tree.js" */

@@ -5,7 +5,7 @@ import { words } from "../words.js";
 import { waitFor } from "./faults.js";
 import { Files } from "./files.js";
 import { fit } from "./growing.js";
-import { icon, iconButton } from "./icons.js";
+import { icon, iconButton } from "../icons.js";
 
 /** @import { RunnelClient } from "../../client.js" */
 /** @import { Draft } from "./drafts.js" */

@@ -4,7 +4,7 @@ import { h, setAttribute } from "../dom.js";
 import { words } from "../words.js";
 import { fileName, pictureOf } from "./attached.js";
 import { whyOf } from "./faults.js";
-import { icon, iconButton } from "./icons.js";
+import { icon, iconButton } from "../icons.js";
 
 /** @import { RunnelClient } from "../../client.js" */
 /** @import { Attached } from "./tree.js" */
@@ -122,7 +122,7 @@ export class Files {
       icon("file"),
       fileName(name, bytes),
       h("span", { class: "file-note", role: "status" }),
-      iconButton("remove", t("remove", { name }), { onclick: remove }),
+      iconButton("close", t("remove", { name }), { onclick: remove }),
     );
     this.element.append(element);
     return element;

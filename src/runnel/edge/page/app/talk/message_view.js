@@ -8,7 +8,7 @@ import { copy } from "../markdown/copying.js";
 import { Details } from "./details.js";
 import { questionEditor } from "./editing.js";
 import { why } from "./faults.js";
-import { icon, iconButton } from "./icons.js";
+import { icon, iconButton } from "../icons.js";
 import { AnswerText } from "../markdown/answer_text.js";
 import { PlainText } from "./plain_text.js";
 import { Reactions } from "./reactions.js";
@@ -248,7 +248,7 @@ export class MessageView {
       onclick: async () => {
         const notes = { done: t("copied"), failed: t("notCopied") };
         if (!(await copy(this.item.text, notes))) return;
-        button.replaceChildren(icon("done"));
+        button.replaceChildren(icon("check"));
         setTimeout(() => button.replaceChildren(icon("copy")), 1500);
       },
     });

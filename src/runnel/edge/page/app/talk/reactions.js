@@ -2,7 +2,7 @@
 
 import { h, setAttribute } from "../dom.js";
 import { formatted, words } from "../words.js";
-import { iconButton } from "./icons.js";
+import { iconButton } from "../icons.js";
 
 const t = words({
   en: { helpful: "Helpful", not: "Not helpful", rating: "Rating", stars: "{number} of 5" },

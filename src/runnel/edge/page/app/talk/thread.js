@@ -2,7 +2,7 @@
 
 import { h, setAttribute } from "../dom.js";
 import { words } from "../words.js";
-import { icon } from "./icons.js";
+import { icon } from "../icons.js";
 import { MessageView } from "./message_view.js";
 
 /** @import { Item } from "./items.js" */

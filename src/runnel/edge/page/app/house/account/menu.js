@@ -3,7 +3,7 @@
 import { h } from "../../dom.js";
 import { LANGUAGES, choose, language, words } from "../../words.js";
 import { whyOf } from "../../talk/faults.js";
-import { icon } from "../icons.js";
+import { icon } from "../../icons.js";
 import { opensMenu } from "../menus.js";
 import { showShortcuts } from "../shortcuts.js";
 import { THEMES, chooseTheme, chosenTheme } from "../theme.js";

@@ -3,7 +3,7 @@
 import { h, setAttribute } from "../../dom.js";
 import { words } from "../../words.js";
 import { addressOf } from "../addresses.js";
-import { iconButton } from "../icons.js";
+import { iconButton } from "../../icons.js";
 import { opensMenu } from "../menus.js";
 import { FORMATS } from "./exporting.js";
 import { piecesOf } from "./snippets.js";

@@ -4,7 +4,7 @@ import { h } from "../../dom.js";
 import { words } from "../../words.js";
 import { whyOf } from "../../talk/faults.js";
 import { confirmed } from "../dialogs.js";
-import { icon } from "../icons.js";
+import { icon } from "../../icons.js";
 import { Entry, titleOf } from "./entry.js";
 import { download } from "./exporting.js";
 import { Listing } from "./listing.js";
