@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runnel import __version__
 from runnel.chat.attachments.service import AttachmentRules
@@ -12,42 +10,10 @@ from runnel.chat.checking import AskRules
 from runnel.chat.retrying import Retries
 from runnel.chat.sessions.cleaning import CleanUpRules
 from runnel.edge.sockets import SocketBounds
-from runnel.errors import StartupError
-from runnel.models import file
-from runnel.models.building import CatalogConfig
-from runnel.models.file import OpenAIAlias
-from runnel.settings import Settings, environment_value
+from runnel.secret_values import secrets_of
+from runnel.settings import Settings
 from runnel.store.ids import now
 from runnel.telemetry.opening import TelemetryConfig
-
-#: boto3 reads them by itself; they are no settings of ours.
-_AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
-
-
-def reveal(secret: Any) -> str | None:
-    """What a secret setting is, if it is set."""
-    return None if secret is None else secret.get_secret_value()
-
-
-def catalog_config(settings: Settings) -> CatalogConfig:
-    return CatalogConfig(
-        models_file=settings.models_file,
-        default_model=settings.default_model,
-        title_model=settings.title_model,
-        system_prompt=settings.system_prompt,
-        temperature=settings.temperature,
-        context_tokens=settings.history_max_tokens,
-        openai_api_key=reveal(settings.openai_api_key),
-        openai_base_url=settings.openai_base_url,
-        openai_model=settings.model_name,
-        bedrock_model=settings.bedrock_model_id,
-        bedrock_endpoint_url=settings.bedrock_endpoint_url,
-        bedrock_max_streams=settings.bedrock_max_streams,
-        aws_region=settings.aws_region,
-        aws_profile=settings.aws_profile,
-        demo_tokens_per_second=settings.demo_tokens_per_second,
-        environment=environment_value,
-    )
 
 
 def socket_bounds(settings: Settings) -> SocketBounds:
@@ -114,32 +80,3 @@ def bounds_of(settings: Settings) -> Bounds:
         max_events=settings.generation_max_events,
         retries=Retries(settings.upstream_retries, settings.upstream_retry_seconds),
     )
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """Values that must never be written anywhere."""
-    values = [value for _, value in settings if value is not None]
-    secrets = [v.get_secret_value() for v in values if hasattr(v, "get_secret_value")]
-    names = (*_AWS_SECRETS, *_key_names(settings))
-    secrets += [value for name in names if (value := environment_value(name))]
-    return secrets + _passwords_in(settings.database_url) + _passwords_in(settings.redis_url)
-
-
-def _passwords_in(url: str) -> list[str]:
-    """As they stand in an address, and as they are."""
-    parts = urlsplit(url)
-    asked = [value for name, value in parse_qsl(parts.query) if name == "password"]
-    return [value for value in (parts.password, unquote(parts.password or ""), *asked) if value]
-
-
-def _key_names(settings: Settings) -> set[str]:
-    """The variables that models.json names for keys."""
-    try:
-        aliases = file.read(settings.models_file).aliases.values()
-    except StartupError:
-        return set()  # whoever builds the models says why
-    return {
-        alias.api_key_env
-        for alias in aliases
-        if isinstance(alias, OpenAIAlias) and alias.api_key_env is not None
-    }

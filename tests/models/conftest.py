@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from loading import Load
-from runnel.models.building import Builder, CatalogConfig
+from runnel.models.building import Builder
 from runnel.models.catalog import ModelCatalog
+from runnel.models.entries import CatalogConfig
 
 
 @pytest.fixture

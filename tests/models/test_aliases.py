@@ -12,9 +12,9 @@ from runnel.chat.entities import Params
 from runnel.chat.terms import Price, Terms
 from runnel.errors import Code, RunnelError, StartupError
 from runnel.events import Usage
-from runnel.models import builtin, openai
 from runnel.models.catalog import ModelCatalog
 from runnel.models.langchain import Ping
+from runnel.models.providers import BUILTIN_TAKES, OPENAI_TAKES
 
 DEMO = {"provider": "builtin"}
 NOWHERE = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
@@ -45,13 +45,13 @@ async def test_all_that_an_alias_may_say_is_in_its_terms(load: Load) -> None:
     first, second = candidates.models
     assert candidates.restarts
     assert first.terms == Terms(
-        takes=builtin.TAKES,
+        takes=BUILTIN_TAKES,
         context_tokens=77,
         system_prompt="Be brief.",
         timeout_seconds=2.5,
         price=Price(0.15, 0.6),
     )
-    assert second.terms == Terms(takes=builtin.TAKES, context_tokens=1000)
+    assert second.terms == Terms(takes=BUILTIN_TAKES, context_tokens=1000)
     assert (first.places.most, second.places.most) == (3, None)
 
 
@@ -60,7 +60,7 @@ async def test_what_an_alias_does_not_say_the_settings_do(load: Load) -> None:
         aliases(a=DEMO), system_prompt="Be kind.", temperature=0.7, context_tokens=5
     )
     model = only(catalog)
-    assert model.terms == Terms(takes=builtin.TAKES, context_tokens=5, system_prompt="Be kind.")
+    assert model.terms == Terms(takes=BUILTIN_TAKES, context_tokens=5, system_prompt="Be kind.")
     assert model._defaults == Params(temperature=0.7)
 
 
@@ -246,7 +246,7 @@ async def test_who_does_not_answer_is_unavailable_until_it_does(load: Load) -> N
 
 def test_every_param_of_ours_is_taken_by_openais_wire() -> None:
     ours = {"temperature", "top_p", "max_tokens", "seed", "stop", "json_mode"}
-    assert ours <= openai.TAKES
+    assert ours <= OPENAI_TAKES
 
 
 async def test_the_example_that_is_shipped_is_good(load: Load) -> None:

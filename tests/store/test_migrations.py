@@ -100,6 +100,13 @@ async def test_a_database_that_is_up_to_date_is_left_alone(
     assert "kept" in await inside(empty, lambda connection: inspect(connection).get_table_names())
 
 
+def test_the_files_are_named_by_their_revisions_and_the_last_is_the_newest() -> None:
+    # By these names a start knows that there is nothing to apply.
+    names = {Path(script.path).name for script in SCRIPTS.walk_revisions()}
+    assert {name.partition("_")[0] for name in names} == {HEAD, *EARLIER}
+    assert max(names).partition("_")[0] == HEAD
+
+
 async def test_who_migrate_at_once_wait_for_each_other(empty: str) -> None:
     await asyncio.gather(*(migrated_to_head(empty) for _ in range(4)))
     assert await inside(empty, _revision) == HEAD

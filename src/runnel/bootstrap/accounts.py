@@ -16,11 +16,9 @@ from runnel.accounts.service import Accounts
 from runnel.accounts.tickets import Spent, Tickets
 from runnel.accounts.tokens import Tokens
 from runnel.bootstrap.database import open_database
-from runnel.configs import (
-    reveal,
-)
 from runnel.control.memory import MemorySpent
 from runnel.errors import StartupError
+from runnel.secret_values import reveal
 from runnel.settings import Settings
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.engine import Database

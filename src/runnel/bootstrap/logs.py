@@ -1,8 +1,6 @@
 """The log of a process."""
 
-from runnel.configs import (
-    secrets_of,
-)
+from runnel.secret_values import secrets_of
 from runnel.settings import Settings
 from runnel.telemetry import logs
 

@@ -3,12 +3,11 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from runnel.configs import (
-    catalog_config,
-)
-from runnel.models.building import Builder
+from runnel.models.building import Aliases, Builder
 from runnel.models.catalog import ModelCatalog, strict
-from runnel.settings import Settings
+from runnel.models.entries import CatalogConfig
+from runnel.secret_values import reveal
+from runnel.settings import Settings, environment_value
 
 
 @asynccontextmanager
@@ -27,7 +26,7 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
 async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
     """The models alone, read from their file; no provider is asked. Raises StartupError."""
     catalog = ModelCatalog(
-        Builder(catalog_config(settings)),
+        Builder(_config(settings)),
         ping_seconds=settings.startup_check_seconds,
         asks=settings.startup_check != "off",
     )
@@ -36,3 +35,34 @@ async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
         yield catalog
     finally:
         await catalog.close()
+
+
+@asynccontextmanager
+async def open_aliases(settings: Settings) -> AsyncGenerator[Aliases]:
+    """Which aliases there are, without what only an answer needs. Raises StartupError."""
+    builder = Builder(_config(settings))
+    try:
+        yield builder.judge().aliases
+    finally:
+        await builder.close()
+
+
+def _config(settings: Settings) -> CatalogConfig:
+    return CatalogConfig(
+        models_file=settings.models_file,
+        default_model=settings.default_model,
+        title_model=settings.title_model,
+        system_prompt=settings.system_prompt,
+        temperature=settings.temperature,
+        context_tokens=settings.history_max_tokens,
+        openai_api_key=reveal(settings.openai_api_key),
+        openai_base_url=settings.openai_base_url,
+        openai_model=settings.model_name,
+        bedrock_model=settings.bedrock_model_id,
+        bedrock_endpoint_url=settings.bedrock_endpoint_url,
+        bedrock_max_streams=settings.bedrock_max_streams,
+        aws_region=settings.aws_region,
+        aws_profile=settings.aws_profile,
+        demo_tokens_per_second=settings.demo_tokens_per_second,
+        environment=environment_value,
+    )

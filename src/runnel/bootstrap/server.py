@@ -33,13 +33,13 @@ from runnel.configs import (
     attachment_rules,
     bounds_of,
     clean_up_rules,
-    reveal,
     socket_bounds,
     telemetry_config,
 )
 from runnel.edge.limits import Limiter, Windows
 from runnel.edge.parts import Parts
 from runnel.edge.sockets import Sockets
+from runnel.secret_values import reveal
 from runnel.settings import Settings
 from runnel.store.attachments import SqlAttachments
 from runnel.store.channels import SqlChannels

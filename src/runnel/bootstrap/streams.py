@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from runnel.errors import StartupError
 from runnel.settings import Settings
 from runnel.streamlog.memory import MemoryLog
-from runnel.streamlog.redis import RedisLog
+
+if TYPE_CHECKING:
+    from runnel.streamlog.redis import RedisLog
 
 
 @asynccontextmanager
-async def open_streams(settings: Settings) -> AsyncGenerator[MemoryLog | RedisLog]:
+async def open_streams(settings: Settings) -> AsyncGenerator["MemoryLog | RedisLog"]:
     """Raises StartupError for an address that is none; a Redis that is away may come back."""
     if not settings.redis_url:
         yield MemoryLog(
@@ -19,6 +22,8 @@ async def open_streams(settings: Settings) -> AsyncGenerator[MemoryLog | RedisLo
             page_bytes=settings.read_page_bytes,
         )
         return
+    from runnel.streamlog.redis import RedisLog  # noqa: PLC0415 - 7 MB that only Redis needs
+
     try:
         log = RedisLog(
             settings.redis_url,

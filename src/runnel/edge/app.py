@@ -1,6 +1,7 @@
 """The ASGI application: routers, error handlers and layers around given parts."""
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
@@ -41,6 +42,7 @@ def create_app(parts: Parts) -> ASGIApp:
         title="Runnel",
         version=__version__,
         description="The self-hosted chat server for language models whose answers never break.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         responses=ANY_PROBLEM,
@@ -87,7 +89,10 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _refuse_ambiguous_root(app: FastAPI, root_path: str) -> None:
     """Behind a proxy that takes the prefix off, /chat must not look as if it were still on."""
-    paths = [*app.openapi()["paths"], "/ws", "/page"]
+    # With this look, FastAPI makes the routes ready that it would else make while the first asks.
+    routes = [each.original_route for each in iter_route_contexts(app.routes)]
+    paths = [each.path for each in routes if isinstance(each, APIRoute) and each.include_in_schema]
+    paths += ["/ws", "/page"]
     if root_path and any(f"{path}/".startswith(f"{root_path}/") for path in paths):
         raise StartupError(
             f"ROOT_PATH: {root_path} is how routes of the server begin; take another"

@@ -4,16 +4,8 @@ import asyncio
 import codecs
 import io
 import re
-from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
-
-import puremagic
-from PIL.GifImagePlugin import GifImageFile
-from PIL.Image import DecompressionBombError
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from runnel.chat.attachments.ports import Examined
 from runnel.chat.text import clean
@@ -29,13 +21,7 @@ _PIECE_BYTES: Final = 64 * 1024
 _HEADER_BYTES: Final = 1024 * 1024
 _PDF: Final = "application/pdf"
 _WEBP: Final = "image/webp"
-#: Each reads a header when it is made, and no pixel. PIL.Image.open would warn by bounds of its own.
-_IMAGES: Final[Mapping[str, Callable[[BinaryIO], Any]]] = {  # Any: Pillow's plugins are untyped
-    "image/png": PngImageFile,
-    "image/jpeg": JpegImageFile,
-    _WEBP: WebPImageFile,
-    "image/gif": GifImageFile,
-}
+_IMAGES: Final = frozenset({"image/png", "image/jpeg", _WEBP, "image/gif"})
 _TEXTS: Final = {
     ".md": "text/markdown",
     ".markdown": "text/markdown",
@@ -110,9 +96,11 @@ class Kinds:
         file.seek(0)
         # Of a WebP the library reads the container to its end, as that says what is where.
         header = io.BytesIO(file.read() if kind == _WEBP else file.read(_HEADER_BYTES))
+        from runnel.files import pictures  # noqa: PLC0415 - many a server is never given one
+
         try:
-            width, height = _IMAGES[kind](header).size
-        except DecompressionBombError:
+            width, height = pictures.size(kind, header)
+        except pictures.DecompressionBombError:
             raise self._too_many_pixels("far more") from None
         except Exception:  # noqa: BLE001 - a broken header makes the library raise anything
             raise _unfit("The picture cannot be read: its header is broken.") from None
@@ -141,6 +129,8 @@ def _magic(file: BinaryIO) -> str | None:
     head = file.read(_HEAD_BYTES)
     if not head:
         raise _unfit("The file is empty.")
+    import puremagic  # noqa: PLC0415 - as said
+
     try:
         found: list[Any] = puremagic.magic_string(head)  # pyright: ignore[reportUnknownMemberType] - it is half typed
     except puremagic.PureError:

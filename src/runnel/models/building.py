@@ -2,60 +2,40 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-from pydantic import ValidationError
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runnel.chat.entities import Params
 from runnel.chat.model_ports import ListedModel
 from runnel.chat.places import Places
 from runnel.chat.terms import Price, Terms
 from runnel.errors import StartupError
-from runnel.models import builtin, file
+from runnel.models import file
+from runnel.models.entries import (
+    CatalogConfig,
+    default_of,
+    entries_of,
+    model_of,
+    wrong_names,
+)
 from runnel.models.file import (
     AliasConfig,
     BedrockAlias,
     BuiltinAlias,
     LangGraphAlias,
-    ModelsFile,
     OpenAIAlias,
 )
 from runnel.models.langchain import Entry, LangChainModel
+from runnel.models.providers import BUILTIN_TAKES, OPENAI_TAKES, PRESETS
 
 if TYPE_CHECKING:
     from runnel.models.bedrock import BedrockFamily
     from runnel.models.openai import OpenAIFamily
 
-DEMO_ALIAS = "builtin/demo"
+Make = Callable[[], LangChainModel]
 #: What an HTTP header holds unharmed.
 _FIT_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogConfig:
-    """What the environment says about models; `environment` looks a variable up.
-
-    `temperature`, `system_prompt` and `context_tokens` are for aliases that do not say.
-    """
-
-    models_file: Path
-    default_model: str | None
-    title_model: str | None
-    system_prompt: str | None
-    temperature: float | None
-    context_tokens: int
-    openai_api_key: str | None
-    openai_base_url: str | None
-    openai_model: str
-    bedrock_model: str | None
-    bedrock_endpoint_url: str | None
-    bedrock_max_streams: int
-    aws_region: str | None
-    aws_profile: str | None
-    demo_tokens_per_second: float
-    environment: Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +48,13 @@ class Aliases:
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     restarting: frozenset[str] = frozenset()
     default: str | None = None
+
+
+class Judged(NamedTuple):
+    """Aliases before they have models; a maker makes one, and cannot fail."""
+
+    aliases: Aliases
+    makers: Mapping[str, Make]
 
 
 class _Missing(Exception):  # noqa: N818 - a state of the environment, not a fault
@@ -84,26 +71,34 @@ class Builder:
         self._places: dict[str, Places] = {}
 
     def build(self) -> Aliases:
-        """Raises StartupError, one line a fault, naming file, alias and field."""
+        """The aliases with their models. Raises StartupError, as `judge` does."""
+        judged = self.judge()
+        models = {alias: make() for alias, make in judged.makers.items()}
+        return replace(judged.aliases, models=models)
+
+    def judge(self) -> Judged:
+        """What a models.json amounts to. No client is loaded that is not needed to say so.
+
+        Raises StartupError, one line a fault, naming file, alias and field.
+        """
         before = dict(self._places)
         try:
-            return self._built()
+            return self._judged()
         except StartupError:
             self._places = before  # what is refused changes nothing
             raise
 
-    def _built(self) -> Aliases:
+    def _judged(self) -> Judged:
         config = self._config
         given = file.read(config.models_file)
-        entries = self._with_environment(given)
-        default, faults = _default(config, given, list(entries))
-        faults += _wrong_title_model(config.title_model, list(entries))
-        faults += _wrong_fallbacks(entries, config.models_file)
-        models: dict[str, LangChainModel] = {}
+        entries = entries_of(config, given)
+        default, faults = default_of(config, given, list(entries))
+        faults += wrong_names(config, entries)
+        makers: dict[str, Make] = {}
         missing: dict[str, str] = {}
         for alias, entry in entries.items():
             try:
-                models[alias] = self._model(alias, entry)
+                makers[alias] = self._maker(alias, entry)
             except StartupError as error:
                 lines = str(error).splitlines()
                 if alias in given.aliases:
@@ -116,12 +111,13 @@ class Builder:
                 missing[alias] = str(error)
         if faults:
             raise StartupError("\n".join(faults))
-        return Aliases(
+        aliases = Aliases(
             listed={
-                alias: ListedModel(alias, entry.provider, _model_of(entry), available=True)
+                alias: ListedModel(
+                    alias, entry.provider, model_of(entry), available=alias in makers
+                )
                 for alias, entry in entries.items()
             },
-            models=models,
             missing=missing,
             fallbacks={alias: entry.fallbacks for alias, entry in entries.items()},
             restarting=frozenset(
@@ -129,6 +125,7 @@ class Builder:
             ),
             default=default,
         )
+        return Judged(aliases, makers)
 
     async def close(self) -> None:
         if self._openai is not None:
@@ -136,44 +133,39 @@ class Builder:
         if self._bedrock is not None:
             self._bedrock.close()
 
-    def _with_environment(self, given: ModelsFile) -> dict[str, AliasConfig]:
-        """The file's aliases, and those that keys in the environment make; else the demo."""
-        config = self._config
-        entries = dict(given.aliases)
-        if config.openai_api_key or config.openai_base_url:
-            openai = _openai_from(config)
-            entries.setdefault(f"openai/{config.openai_model}", openai)
-        if config.bedrock_model:
-            bedrock = BedrockAlias(provider="bedrock", model=config.bedrock_model)
-            entries.setdefault(f"bedrock/{config.bedrock_model}", bedrock)
-        return entries or {DEMO_ALIAS: BuiltinAlias(provider="builtin")}
-
-    # The providers' clients are imported where they are used: they take seconds, and not
-    # everybody has a key.
-    def _model(self, alias: str, entry: AliasConfig) -> LangChainModel:
+    # The providers' clients are imported where models are made of them: they take seconds and
+    # dozens of megabytes, and not everybody uses them all. What may be wrong with an alias of
+    # Bedrock's or with a graph only its making shows.
+    def _maker(self, alias: str, entry: AliasConfig) -> Make:
         match entry:
             case BuiltinAlias():
-                ready = self._entry(alias, entry, builtin.TAKES)
-                speed = self._config.demo_tokens_per_second
-                return builtin.build(ready, tokens_per_second=speed)
+                return partial(self._demo, self._entry(alias, entry, BUILTIN_TAKES))
             case OpenAIAlias():
-                return self._openai_model(alias, entry)
+                ready = self._entry(alias, entry, OPENAI_TAKES)
+                preset, variable = PRESETS.get(entry.provider, (None, None))
+                api_key = self._key(entry, entry.api_key_env or variable)
+                base_url = entry.base_url or preset
+                return partial(self._openai_model, ready, api_key=api_key, base_url=base_url)
             case BedrockAlias():
-                return self._bedrock_model(alias, entry)
+                made = self._bedrock_model(alias, entry)
             case LangGraphAlias():
                 from runnel.models import langgraph  # noqa: PLC0415 - as said
 
-                return langgraph.build(self._entry(alias, entry, langgraph.TAKES))
+                made = langgraph.build(self._entry(alias, entry, langgraph.TAKES))
+        return lambda: made
 
-    def _openai_model(self, alias: str, entry: OpenAIAlias) -> LangChainModel:
+    def _demo(self, ready: Entry) -> LangChainModel:
+        from runnel.models import builtin  # noqa: PLC0415 - as said
+
+        return builtin.build(ready, tokens_per_second=self._config.demo_tokens_per_second)
+
+    def _openai_model(
+        self, ready: Entry, *, api_key: str | None, base_url: str | None
+    ) -> LangChainModel:
         from runnel.models import openai  # noqa: PLC0415 - as said
 
         if self._openai is None:
             self._openai = openai.OpenAIFamily()
-        ready = self._entry(alias, entry, openai.TAKES)
-        preset, variable = openai.PRESETS.get(entry.provider, (None, None))
-        base_url = entry.base_url or preset
-        api_key = self._key(entry, entry.api_key_env or variable)
         return self._openai.build(ready, api_key=api_key, base_url=base_url)
 
     def _bedrock_model(self, alias: str, entry: BedrockAlias) -> LangChainModel:
@@ -223,7 +215,7 @@ class Builder:
         return Entry(
             alias=alias,
             provider=entry.provider,
-            provider_model=_model_of(entry),
+            provider_model=model_of(entry),
             terms=Terms(
                 takes=takes,
                 context_tokens=entry.context_tokens or config.context_tokens,
@@ -235,51 +227,3 @@ class Builder:
             defaults=own.over(usual),
             places=places,
         )
-
-
-def _openai_from(config: CatalogConfig) -> OpenAIAlias:
-    try:
-        return OpenAIAlias(
-            provider="openai", model=config.openai_model, base_url=config.openai_base_url
-        )
-    except ValidationError as error:
-        raise StartupError(
-            "\n".join(f"OPENAI_BASE_URL or MODEL_NAME: {line}" for line in file.said(error))
-        ) from None
-
-
-def _model_of(entry: AliasConfig) -> str:
-    return entry.graph if isinstance(entry, LangGraphAlias) else entry.model
-
-
-def _wrong_fallbacks(entries: Mapping[str, AliasConfig], path: Path) -> list[str]:
-    faults: list[str] = []
-    for alias, entry in entries.items():
-        said = [f"there is no alias {name}" for name in entry.fallbacks if name not in entries]
-        if alias in entry.fallbacks:
-            said.append("an alias cannot stand in for itself")
-        if len(set(entry.fallbacks)) < len(entry.fallbacks):
-            said.append("an alias is named twice")
-        faults += [f"{path}: aliases.{alias}.fallbacks: {what}" for what in said]
-    return faults
-
-
-def _wrong_title_model(name: str | None, aliases: Sequence[str]) -> list[str]:
-    if name is None or name in aliases:
-        return []
-    return [f"TITLE_MODEL: there is no alias {name}; there are {', '.join(aliases)}"]
-
-
-def _default(
-    config: CatalogConfig, given: ModelsFile, aliases: Sequence[str]
-) -> tuple[str | None, list[str]]:
-    """The alias that answers where none is named, and what is wrong with what is said of it."""
-    for source, name in (
-        ("DEFAULT_MODEL", config.default_model),
-        (f"{config.models_file}: default", given.default),
-    ):
-        if name is not None and name not in aliases:
-            return None, [f"{source}: there is no alias {name}; there are {', '.join(aliases)}"]
-        if name is not None:
-            return name, []
-    return (aliases[0] if len(aliases) == 1 else None), []

@@ -105,10 +105,6 @@ def _before_any(stops: Sequence[str], text: str) -> str:
     return text[: min(ends)] if ends else text
 
 
-#: Its words are fixed: temperature, top_p and seed have nothing to act on, and so hold.
-TAKES: Final = frozenset({"temperature", "top_p", "max_tokens", "seed", "stop", "json_mode"})
-
-
 def build(entry: Entry, *, tokens_per_second: float) -> LangChainModel:
     """The demo under an alias."""
     chat_model = DemoChatModel(tokens_per_second=tokens_per_second)

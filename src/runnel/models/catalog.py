@@ -43,7 +43,7 @@ class ModelCatalog:
                 listed.alias,
                 listed.provider,
                 listed.model,
-                available=alias in aliases.models and alias not in self._down,
+                available=listed.available and alias not in self._down,
             )
             for alias, listed in aliases.listed.items()
         ]

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import structlog
-from langchain_core.language_models import BaseChatModel
 
 from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import Piece
 from runnel.chat.places import Places
 from runnel.chat.terms import Terms
 from runnel.errors import RunnelError
-from runnel.models.messages import messages_of
-from runnel.models.pieces import Pieces
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessageChunk
 
 _log = structlog.stdlib.get_logger()
@@ -90,12 +88,15 @@ class LangChainModel:
 
 
 def speaking(
-    chat_model: BaseChatModel,
+    chat_model: "BaseChatModel",
     call_options: Callable[[Params], dict[str, Any]],
     *,
     thinks_aloud: bool = False,
 ) -> Speak:
     """A chat model's own `astream`. `call_options` gives our params the names that it knows."""
+    # Who judges aliases needs no LangChain, and whoever has made a chat model has loaded it.
+    from runnel.models.messages import messages_of  # noqa: PLC0415 - as said
+    from runnel.models.pieces import Pieces  # noqa: PLC0415 - same
 
     async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
         pieces = Pieces(thinks_aloud=thinks_aloud)

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final, cast
@@ -21,35 +20,6 @@ from runnel.models.langchain import Entry, LangChainModel, Ping, speaking
 from runnel.models.pieces import CALLS
 
 OPENAI: Final = "https://api.openai.com/v1"
-#: Providers known by name: where they are, and the variable that holds the key.
-PRESETS: Final[Mapping[str, tuple[str, str]]] = {
-    "groq": ("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-    "fireworks_ai": ("https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
-}
-#: What this wire has words for, beside our own params.
-_PASSED: Final = frozenset(
-    {
-        "frequency_penalty",
-        "logit_bias",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "reasoning_effort",
-        "response_format",
-        "tool_choice",
-        "tools",
-        "user",
-        "verbosity",
-    }
-)
-TAKES: Final = _PASSED | {
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "seed",
-    "stop",
-    "json_mode",
-    "images",
-}
 _TIMED_OUT = 408
 _TOO_MANY = 429
 _SERVER_FAULT = 500

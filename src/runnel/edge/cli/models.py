@@ -1,7 +1,7 @@
 """`runnel models`: the aliases, as a table or as JSON."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ class _Listing:
 
     default: str | None
     models: "Sequence[ListedModel]"
-    reasons: dict[str, str]
+    reasons: Mapping[str, str]
 
 
 def models(
@@ -38,12 +38,18 @@ def models(
 
 
 async def _listing(*, ask: bool) -> _Listing:
-    from runnel.bootstrap.models import open_models  # noqa: PLC0415 - completion stays quick
+    from runnel.bootstrap.models import (  # noqa: PLC0415 - completion stays quick
+        open_aliases,
+        open_models,
+    )
     from runnel.edge.cli.quiet import set_up_quietly  # noqa: PLC0415 - same
 
-    async with open_models(set_up_quietly()) as catalog:
-        if ask:
-            await catalog.check()
+    settings = set_up_quietly()
+    if not ask:
+        async with open_aliases(settings) as aliases:
+            return _Listing(aliases.default, list(aliases.listed.values()), aliases.missing)
+    async with open_models(settings) as catalog:
+        await catalog.check()
         listed = catalog.listed()
         reasons = {model.alias: catalog.why_not(model.alias) for model in listed}
         known = {alias: reason for alias, reason in reasons.items() if reason is not None}

@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from runnel.edge.http.assets import Assets, content_security_policy
+from runnel.edge.json import JsonResponse
 
 _DIRECTORY: Final = Path(__file__).parent.parent / "page" / "docs"
 _ASSETS: Final = Assets(_DIRECTORY)
@@ -39,6 +40,15 @@ _DOCS_PAGE: Final = _page("docs.html")
 _REDOC_PAGE: Final = _page("redoc.html")
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> JsonResponse:
+    """In a thread, as FastAPI's own is not: the first time it is made, in a tenth of a second."""
+    app: FastAPI = request.app
+    root_path = request.scope.get("root_path", "").rstrip("/")
+    servers = {"servers": [{"url": root_path}]} if root_path else {}
+    return JsonResponse(app.openapi() | servers)
 
 
 @router.get("/docs")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runnel.configs import secrets_of
+from runnel.secret_values import secrets_of
 from serving import settings_for
 
 
