@@ -46,6 +46,17 @@ test-long: .venv/installed-dev ## Cut streams, race abort against the end, break
 		-s --timeout 3600
 	RUNNEL_CHAOS=50 $(BIN)/pytest tests/many/test_chaos.py
 
+.PHONY: bench
+bench: .venv/installed-dev ## Measure the speed beside others' and write bench/README.md's figures (QUICK=1: three minutes, writes none)
+	PYTHONPATH=tests $(BIN)/python -m bench.speed $(if $(QUICK),--quick)
+
+.PHONY: bench-peers
+bench-peers: .venv/peers/.installed ## Install LiteLLM's proxy, in a venv of its own, for `make bench` to measure too
+
+.PHONY: lock-peers
+lock-peers: ## Choose what bench-peers installs anew and write it down (needs uv)
+	uv pip compile $(LOCK) bench/peers.in --output-file bench/peers.lock
+
 .PHONY: check
 check: .venv/installed-dev check-page ## Lint, types, and the direction of imports
 	$(BIN)/ruff check
@@ -112,6 +123,13 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	@echo "Installing the test tools into .venv."
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+.venv/peers/.installed: bench/peers.lock | .venv/bin/python
+	@echo "Installing LiteLLM's proxy into $(@D); this takes about a minute, and 750 MB."
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+		--requirement $<
 	@touch $@
 
 tests/js/node_modules/.installed: tests/js/package-lock.json tests/js/package.json

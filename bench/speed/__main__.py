@@ -1,42 +1,79 @@
-"""`python -m bench.speed`: runs the workloads, prints and writes what was measured."""
+"""`python -m bench.speed`: runs the bench; `make bench` runs all of it and keeps what came of it.
+
+With `--only` or `--against` it only prints: half a run must not pass for a whole one.
+"""
 
 import argparse
 import gc
 import os
 import sys
-from statistics import median
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
-from bench.speed import servers, streams
+from bench.speed import report, servers
+from bench.speed.picture import picture
 from bench.speed.processes import TOOLS_CORE
+from bench.speed.results import Results, about, read
+from bench.speed.rounds import WORKLOADS, Bench
 
-WORKLOADS = {"S": streams.fast, "P": streams.paced}
+_FOLDER: Final = Path(__file__).parent
+_JSON: Final = _FOLDER / "results.json"
+_PICTURE: Final = _FOLDER / "speed.svg"
+_README: Final = _FOLDER.parent / "README.md"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="bench.speed")
-    parser.add_argument("--only", choices=WORKLOADS, action="append")
-    parser.add_argument("--against", choices=servers.SERVERS, action="append")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
+    if arguments.write:
+        write(read(_JSON))
+        return
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
+    results = Results(about(rounds, f"{datetime.now(UTC):%Y-%m-%d}"))
+    if not servers.litellm_is_installed():
+        results.note("LiteLLM's proxy was left out: `make bench-peers` has not been run.")
+    # All that is not measured stays off the server's core, and is never held up.
     os.sched_setaffinity(0, {TOOLS_CORE})
     gc.freeze()
-    names = ["runnel", *(arguments.against or ["passthrough", "tutorial"])]
-    costs: dict[tuple[str, str], list[streams.Cost]] = {}
     with servers.provider() as provider:
-        for _ in range(arguments.rounds):
-            for workload in arguments.only or WORKLOADS:
-                for name in dict.fromkeys(names):
-                    with servers.SERVERS[name](provider) as server:
-                        cost = WORKLOADS[workload](server)
-                        costs.setdefault((workload, name), []).append(cost)
-                        sys.stdout.write(f"{workload} {name:12} {cost}\n")
-                        sys.stdout.flush()
-    for (workload, name), of in costs.items():
-        cpu = median(each.cpu for each in of)
-        ours = median(each.cpu for each in costs[workload, "runnel"])
-        sys.stdout.write(
-            f"{workload} {name:12} {cpu:8.1f} us/token; runnel is {ours / cpu:.2f} x\n"
-        )
+        bench = Bench(provider, _names(arguments.against), results, quick=arguments.quick)
+        for number in range(rounds):
+            sys.stderr.write(f"round {number + 1} of {rounds}\n")
+            bench.run(arguments.only or list(WORKLOADS))
+    sys.stdout.write(report.report(results))
+    if not (arguments.only or arguments.against or arguments.quick):
+        _JSON.write_text(results.as_json())
+        write(results)
+
+
+def write(results: Results) -> None:
+    """The README's tables, and the picture."""
+    _PICTURE.write_text(picture(results))
+    report.write_into(_README, results)
+
+
+def _names(against: list[str] | None) -> list[str]:
+    if against:
+        return ["runnel", *(name for name in against if name in servers.SERVERS)]
+    found = list(servers.SERVERS)
+    return found if servers.litellm_is_installed() else [n for n in found if n != "litellm"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench.speed", description="What an answer costs.")
+    references = [name for name in servers.SERVERS if name != "runnel"]
+    add = parser.add_argument
+    add("--only", choices=WORKLOADS, action="append", help="this workload; may be repeated")
+    add(
+        "--against",
+        choices=[*references, "none"],
+        action="append",
+        help="beside this reference; may be repeated",
+    )
+    add("--rounds", type=int, help="3, or 1 if quick")
+    add("--quick", action="store_true", help="shorter loads and a coarse M; nothing is written")
+    add("--write", action="store_true", help="only write the tables and the picture anew")
+    return parser
 
 
 if __name__ == "__main__":

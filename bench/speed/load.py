@@ -16,7 +16,8 @@ from bench.speed.wire import MARK, MARK_BYTES, microseconds
 _READ_BYTES: Final = 1 << 18
 _STATUS: Final = slice(9, 12)
 _OK: Final = b"200"
-_TAIL_BYTES: Final = 160
+#: The last frames, in which an end would stand.
+_TAIL_BYTES: Final = 512
 #: Marks below are indexes, not moments.
 _MOMENTS: Final = 1_000_000
 _LATE_MICROSECONDS: Final = 100_000
@@ -28,12 +29,14 @@ class Ask:
     """How one answer is asked for, and how its end is known."""
 
     port: int
-    request: bytes
+    #: Made anew for each answer.
+    request: Callable[[], bytes]
     status: bytes = _OK
     end: bytes = b"[DONE]"
-    #: Sent once `after` was read: a socket's first frame behind its handshake.
+    #: Sent once `after` was read: a socket's first frame behind its handshake. And what it hangs up with.
     then: bytes = b""
     after: bytes = b""
+    farewell: bytes = b""
     #: The request by which the answer just begun is followed a second time; its head is given.
     follow: Callable[[bytes], bytes] | None = None
 
@@ -42,7 +45,6 @@ class Ask:
 class Load:
     """What came of a load. Times are microseconds."""
 
-    whole: int = 0
     incomplete: int = 0
     errors: int = 0
     tokens: int = 0
@@ -50,6 +52,7 @@ class Load:
     followed: int = 0
     late: list[int] = field(default_factory=list[int])
     first: list[int] = field(default_factory=list[int])
+    #: How many came so late that a reader would notice.
     over: int = 0
     seconds: float = 0
     complaint: str = ""
@@ -124,7 +127,7 @@ class Generator:
             while left and starts and starts[0] <= now:
                 heapq.heappop(starts)
                 left -= 1
-                self._open(_Reader(self._ask.request, follows=False))
+                self._open(_Reader(self._ask.request(), follows=False))
             if watch:
                 watch(elapsed)
             ended = self._turn((starts[0] - now) / 1e6 if left and starts else _TICK_SECONDS)
@@ -166,8 +169,10 @@ class Generator:
                 continue
             if data:
                 self._read(reader, data)
-            # HTTP's server closes; a socket would stay open for the next question.
-            if not data or (reader.ended and self._ask.then):
+            if reader.ended and self._ask.farewell:
+                reader.sock.send(self._ask.farewell)
+                data = b""
+            if not data:
                 ended += self._close(reader, error=False)
         return ended
 
@@ -217,6 +222,4 @@ class Generator:
             load.errors += 1
         elif not reader.ended or not right:
             load.incomplete += 1
-        elif not reader.follows:
-            load.whole += 1
         return 0 if reader.follows else 1

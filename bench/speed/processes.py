@@ -19,9 +19,7 @@ _ROOT: Final = Path(__file__).parents[2]
 class Process:
     """One that runs. Its children are not counted."""
 
-    def __init__(self, process: "subprocess.Popen[str]", core: int) -> None:
-        # Before it has begun any thread, which would stay where it is.
-        os.sched_setaffinity(process.pid, {core})
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         # The kernel's utime + stime of all its threads, in nanoseconds and not in ticks: the
         # process's own clock, as clock_getcpuclockid() finds it.
@@ -43,24 +41,33 @@ class Process:
 
 
 @contextmanager
-def running(command: list[str], core: int, folder: Path, **environment: str) -> Generator[Process]:
+def running(command: list[str], core: int, folder: Path, **changes: str) -> Generator[Process]:
     """A program, killed at the end. What it complains of is in the folder's `stderr`."""
-    code = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    path = {"PYTHONPATH": os.pathsep.join([str(_ROOT / "src"), str(_ROOT)])}
     with (folder / "stderr").open("a") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own
-            command,
+            pinned(command, core),
             cwd=folder,
-            env=code | path | environment,
+            env=environment(**changes),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
         )
     with process:
         try:
-            yield Process(process, core)
+            yield Process(process)
         finally:
             process.kill()
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """None of the machine's settings, and the code of this folder."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | {"PYTHONPATH": os.pathsep.join([str(_ROOT / "src"), str(_ROOT)])} | changes
+
+
+def pinned(command: list[str], core: int) -> list[str]:
+    """The same, kept on a core from its first moment on."""
+    return ["taskset", "--cpu-list", str(core), *command]
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -3,8 +3,8 @@
 import json
 import re
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,10 @@ ANSWERS: Final = {
         "one": (1, 0),
     }.items()
 }
-_MESSAGE: Final = "Tell me about the sea, and why it is salt."
+MESSAGE: Final = "Tell me about the sea, and why it is salt."
+_LITELLM: Final = Path(__file__).parents[2] / ".venv/peers/bin/litellm"
+_LITELLM_CONFIG: Final = Path(__file__).parent / "references/litellm.yaml"
+_LITELLM_KEY: Final = "sk-only-for-the-bench-0123456789abcdef"
 #: On, and never reached.
 _LIMITS: Final = {
     "RATE_LIMIT_MESSAGES_PER_MINUTE": "1000000",
@@ -76,14 +79,15 @@ class Server:
     prefix: str = ""
 
     def ask(self, answer: wire.Answer) -> Ask:
-        return Ask(self.port, post(self.port, self.path, self.body(answer), self.token))
+        request = post(self.port, self.path, self.body(answer), self.token)
+        return Ask(self.port, lambda: request)
 
     def body(self, answer: wire.Answer) -> dict[str, Any]:
-        return {self.field: _MESSAGE, "model": self.prefix + answer.model}
+        return {self.field: MESSAGE, "model": self.prefix + answer.model}
 
 
 def openai_body(answer: wire.Answer) -> dict[str, Any]:
-    messages = [{"role": "user", "content": _MESSAGE}]
+    messages = [{"role": "user", "content": MESSAGE}]
     usage = {"include_usage": True}
     return {"model": answer.model, "messages": messages, "stream": True, "stream_options": usage}
 
@@ -97,20 +101,28 @@ class OpenAIServer(Server):
         return openai_body(answer)
 
 
+def head(method: str, port: int, path: str, token: str, *more: str) -> bytes:
+    """A request's head."""
+    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *more]
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 def post(
     port: int, path: str, body: dict[str, Any], token: str = "", *, keep: bool = False
 ) -> bytes:
     data = json.dumps(body).encode()
-    head = [
-        f"POST {path} HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
-        "Content-Type: application/json",
-        f"Connection: {'keep-alive' if keep else 'close'}",
-        f"Content-Length: {len(data)}",
-    ]
-    if token:
-        head.append(f"Authorization: Bearer {token}")
-    return "\r\n".join([*head, "", ""]).encode() + data
+    connection = f"Connection: {'keep-alive' if keep else 'close'}"
+    about = ("Content-Type: application/json", f"Content-Length: {len(data)}", connection)
+    return head("POST", port, path, token, *about) + data
+
+
+def chat(server: Server, *, stream: bool) -> bytes:
+    """A question to Runnel's `/chat` for one token, over a connection that is kept."""
+    model = server.prefix + ANSWERS["one"].model
+    body = {"message": MESSAGE, "model": model, "stream": stream}
+    return post(server.port, "/chat", body, server.token, keep=True)
 
 
 @contextmanager
@@ -174,6 +186,36 @@ def tutorial(upstream: Provider) -> Generator[Server]:
 
 
 @contextmanager
+def litellm(upstream: Provider) -> Generator[Server]:
+    """LiteLLM's proxy, from the venv that `make bench-peers` has made."""
+    port = free_port()
+    command = [str(_LITELLM), "--config", str(_LITELLM_CONFIG), "--host", "127.0.0.1"]
+    settings = {
+        "PROVIDER_URL": upstream.url,
+        "LITELLM_MASTER_KEY": _LITELLM_KEY,
+        # The prices that came with it: it would ask the net for newer ones.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+    with (
+        TemporaryDirectory(prefix="runnel-bench-") as folder,
+        running([*command, "--port", str(port)], SERVER_CORE, Path(folder), **settings) as process,
+    ):
+        wait_for(port, process)
+        yield OpenAIServer("litellm", port, process, "/v1/chat/completions", _LITELLM_KEY)
+
+
+def litellm_is_installed() -> bool:
+    return _LITELLM.exists()
+
+
+@contextmanager
+def bare() -> Generator[Server]:
+    """FastAPI and SQLAlchemy alone."""
+    with _reference("bare", "bare.db") as (port, process):
+        yield Server("bare", port, process, "/chat")
+
+
+@contextmanager
 def direct(upstream: Provider) -> Generator[Server]:
     """The stand-in itself, with nothing between."""
     yield OpenAIServer("direct", upstream.port, upstream.process, "/v1/chat/completions")
@@ -191,4 +233,9 @@ def _reference(name: str, *arguments: str) -> Generator[tuple[int, Process]]:
         yield port, process
 
 
-SERVERS: Final = {"runnel": runnel, "passthrough": passthrough, "tutorial": tutorial}
+SERVERS: Final[dict[str, Callable[[Provider], AbstractContextManager[Server]]]] = {
+    "runnel": runnel,
+    "passthrough": passthrough,
+    "tutorial": tutorial,
+    "litellm": litellm,
+}

@@ -1,67 +1,81 @@
-"""The workloads S and P: what a token costs, and how long the first one takes."""
+"""What a token costs a server, and how long the first one takes."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from bench.speed.load import Generator, Load, percentile
+from bench.speed.load import Ask, Generator, Load, percentile
 from bench.speed.servers import ANSWERS, Server
 
-_DEADLINE_SECONDS: Final = 120
+DEADLINE_SECONDS: Final = 120
 _WARM_ANSWERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """Of a load: how many answers of which kind, and how many at a time."""
+
+    answer: str
+    concurrency: int
+    answers: int
+    ramp_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one server under one load. CPU in microseconds a token, times in milliseconds."""
+    """What a load took of the server, in microseconds of CPU."""
 
     cpu: float
-    first_p50: float
-    first_p99: float
-    late_p50: float
-    late_p99: float
-    failed: int
+    load: Load
+
+    @property
+    def of_a_token(self) -> float:
+        return self.cpu / self.load.tokens
+
+    def first_milliseconds(self, part: float) -> float:
+        return percentile(self.load.first, part) / 1000
+
+    def late_milliseconds(self, part: float) -> float:
+        return percentile(self.load.late, part) / 1000
 
 
-def cost(server: Server, name: str, *, concurrency: int, answers: int, ramp: float) -> Cost:
-    """Of answers of the workload's name."""
-    answer = ANSWERS[name]
-    ask = server.ask(answer)
+def cost(server: Server, shape: Shape, ask: Ask | None = None) -> Cost:
+    """`ask`: where it is asked by another door than the server's first one."""
+    answer = ANSWERS[shape.answer]
     warm(server)
-    generator = Generator(ask, expected=answer.tokens)
+    generator = Generator(ask or server.ask(answer), expected=answer.tokens)
     before = server.process.cpu_microseconds()
     load = generator.run(
-        concurrency=concurrency,
-        answers=answers,
-        ramp_seconds=ramp,
-        deadline_seconds=_DEADLINE_SECONDS,
+        concurrency=shape.concurrency,
+        answers=shape.answers,
+        ramp_seconds=shape.ramp_seconds,
+        deadline_seconds=DEADLINE_SECONDS,
     )
-    return cost_of(load, server.process.cpu_microseconds() - before)
+    assert load.tokens, load.complaint
+    return Cost(server.process.cpu_microseconds() - before, load)
 
 
 def warm(server: Server) -> None:
-    """A few answers at once, so that connections are open and code is warm."""
+    """A few answers, so that connections are open and all is loaded."""
     Generator(server.ask(ANSWERS["one"]), expected=1).run(
-        concurrency=4, answers=_WARM_ANSWERS, ramp_seconds=0, deadline_seconds=_DEADLINE_SECONDS
+        concurrency=4, answers=_WARM_ANSWERS, ramp_seconds=0, deadline_seconds=DEADLINE_SECONDS
     )
 
 
-def cost_of(load: Load, cpu: float) -> Cost:
-    assert load.tokens, load.complaint
-    return Cost(
-        cpu / load.tokens,
-        percentile(load.first, 0.5) / 1000,
-        percentile(load.first, 0.99) / 1000,
-        percentile(load.late, 0.5) / 1000,
-        percentile(load.late, 0.99) / 1000,
-        load.failed,
-    )
-
-
-def fast(server: Server, *, answers: int = 160) -> Cost:
+def fast(*, quick: bool) -> Shape:
     """S: 16 streams of 500 tokens, as fast as possible."""
-    return cost(server, "S", concurrency=16, answers=answers, ramp=0)
+    return Shape("S", 16, 64 if quick else 160)
 
 
-def paced(server: Server, *, answers: int = 150) -> Cost:
+def paced(*, quick: bool) -> Shape:
     """P: 50 streams of 100 tokens at 50 a second, begun one after the other within one's time."""
-    return cost(server, "P", concurrency=50, answers=answers, ramp=2)
+    return Shape("P", 50, 100 if quick else 150, ramp_seconds=2)
+
+
+def long(*, quick: bool) -> Shape:
+    """Answers of 32,000 tokens."""
+    return Shape("long", 2, 2 if quick else 4)
+
+
+def short(*, quick: bool) -> Shape:
+    """As many tokens as in `long`, in answers of 1,000."""
+    return Shape("short", 2, 64 if quick else 128)
