@@ -167,6 +167,7 @@ class ModelSettings(BaseSettings):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
+    openai_client: Literal["direct", "sdk"] = "direct"
     model_name: str = "gpt-4o-mini"
     groq_api_key: SecretStr | None = None
     fireworks_ai_api_key: SecretStr | None = None

@@ -32,6 +32,7 @@ async def load(tmp_path: Path) -> AsyncIterator[Load]:
             "context_tokens": 1000,
             "openai_api_key": None,
             "openai_base_url": None,
+            "openai_client": "direct",
             "openai_model": "gpt-4o-mini",
             "bedrock_model": None,
             "bedrock_endpoint_url": None,

@@ -52,7 +52,7 @@ async def test_openai_is_asked_at_its_own_address_whatever_the_environment_says(
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", elsewhere)
     monkeypatch.setenv("OPENAI_API_BASE", elsewhere)
-    family = OpenAIFamily()
+    family = OpenAIFamily(direct=True)
     client = cast("Any", family.chat_model("m", OPENAI, "k")).root_async_client
     assert str(client.base_url) == "https://api.openai.com/v1/"
     await family.close()

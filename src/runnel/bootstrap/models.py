@@ -57,6 +57,7 @@ def _config(settings: Settings) -> CatalogConfig:
         context_tokens=settings.history_max_tokens,
         openai_api_key=reveal(settings.openai_api_key),
         openai_base_url=settings.openai_base_url,
+        openai_client=settings.openai_client,
         openai_model=settings.model_name,
         bedrock_model=settings.bedrock_model_id,
         bedrock_endpoint_url=settings.bedrock_endpoint_url,

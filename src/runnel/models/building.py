@@ -165,7 +165,7 @@ class Builder:
         from runnel.models import openai  # noqa: PLC0415 - as said
 
         if self._openai is None:
-            self._openai = openai.OpenAIFamily()
+            self._openai = openai.OpenAIFamily(direct=self._config.openai_client == "direct")
         return self._openai.build(ready, api_key=api_key, base_url=base_url)
 
     def _bedrock_model(self, alias: str, entry: BedrockAlias) -> LangChainModel:

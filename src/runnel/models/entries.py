@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import ValidationError
 
@@ -36,6 +36,7 @@ class CatalogConfig:
     context_tokens: int
     openai_api_key: str | None
     openai_base_url: str | None
+    openai_client: Literal["direct", "sdk"]
     openai_model: str
     bedrock_model: str | None
     bedrock_endpoint_url: str | None

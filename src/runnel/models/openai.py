@@ -3,21 +3,25 @@
 import json
 import math
 import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
+from urllib.request import getproxies
 
 import httpx2
 import openai
-from langchain_core.outputs import ChatGenerationChunk
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from runnel.chat.entities import Params
-from runnel.chat.model_ports import NotTakenError
+from runnel.chat.entities import Params, Turn
+from runnel.chat.model_ports import NotTakenError, Piece
 from runnel.errors import Code, RunnelError
-from runnel.models.langchain import Entry, LangChainModel, Ping, speaking
-from runnel.models.pieces import CALLS
+from runnel.models.langchain import Entry, LangChainModel, Ping, Speak, speaking
+from runnel.models.messages import messages_of
+from runnel.models.openai_client import Completions, DirectClient, SdkClient
+from runnel.models.openai_wire import Wire
+from runnel.models.pieces import Pieces
 
 OPENAI: Final = "https://api.openai.com/v1"
 _TIMED_OUT = 408
@@ -30,45 +34,24 @@ _MOST_SECONDS = 86_400.0
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 
 
-class _Client(ChatOpenAI):
-    """LangChain's client, which is not shown the calls of tools that an answer makes.
+class OpenAIFamily:
+    """Builds models that share one pool of connections, which `close` closes.
 
-    It would read each piece of them as JSON, and all of them joined at the end, by taking off one
-    character after the other: 80 kB that are no JSON stop the server for half a minute.
+    `direct`: they read the wire themselves, and not through the openai SDK.
     """
 
-    def _convert_chunk_to_generation_chunk(
-        self,
-        chunk: dict[str, Any],
-        default_chunk_class: type,
-        base_generation_info: dict[str, Any] | None,
-    ) -> ChatGenerationChunk | None:
-        calls: list[Any] = []
-        for choice in cast("list[dict[str, Any]]", chunk.get("choices") or []):
-            delta = cast("dict[str, Any]", choice.get("delta") or {})
-            calls += delta.pop("tool_calls", None) or ()
-            if refusal := delta.pop("refusal", None):
-                # LangChain drops it; to whoever asked it is what the model says.
-                delta["content"] = f"{delta.get('content') or ''}{refusal}"
-        generation = super()._convert_chunk_to_generation_chunk(  # pyright: ignore[reportUnknownMemberType] - its dicts have no types
-            chunk, default_chunk_class, base_generation_info
-        )
-        if generation is not None and calls:
-            setattr(generation.message, CALLS, calls)  # kept by no merge, and so never joined
-        return generation
-
-
-class OpenAIFamily:
-    """Builds models that share one pool of connections, which `close` closes."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, direct: bool) -> None:
+        tls = httpx2.create_ssl_context()
+        # Proxies are the SDK's to find: it knows more kinds of them than the wire does.
+        self._wire = Wire(tls) if direct and not getproxies() else None
         # The client library's own pool is shared by the whole process, is never closed, holds at
         # most 1000 answers at a time, and follows a redirect with the whole prompt.
         self._client = openai.DefaultAsyncHttpxClient(
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
             follow_redirects=False,
+            verify=tls,
         )
-        self._unused = openai.DefaultHttpxClient()
+        self._unused = openai.DefaultHttpxClient(verify=tls)
 
     def build(self, entry: Entry, *, api_key: str | None, base_url: str | None) -> LangChainModel:
         """A model by its provider's name; `base_url` None is OpenAI itself."""
@@ -76,16 +59,22 @@ class OpenAIFamily:
         own = url.rstrip("/") == OPENAI
         options = _openai_options if own else _compatible_options
         chat_model = self.chat_model(entry.provider_model, url, api_key)
+        speak = (
+            _speaking(chat_model, options, thinks_aloud=not own)
+            if isinstance(chat_model, DirectClient)
+            else speaking(chat_model, options, thinks_aloud=not own)
+        )
         return LangChainModel(
             entry,
-            speaking(chat_model, options, thinks_aloud=not own),
+            speak,
             partial(translate, entry.alias),
             Ping((url, api_key), partial(self._ping, url, api_key)),
         )
 
-    def chat_model(self, name: str, url: str, api_key: str | None) -> ChatOpenAI:
-        """LangChain's client of one model, set to leave to us what is ours."""
-        return _Client(
+    def chat_model(self, name: str, url: str, api_key: str | None) -> SdkClient:
+        """LangChain's client of one model."""
+        kind = SdkClient if self._wire is None else DirectClient
+        chat_model = kind(
             model=name,
             # A local server wants none, but the client insists on something to send.
             api_key=SecretStr(api_key or "none"),
@@ -105,6 +94,9 @@ class OpenAIFamily:
             stream_chunk_timeout=None,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
         )
+        if self._wire is not None:
+            chat_model.async_client = Completions(self._wire, chat_model.root_async_client)
+        return chat_model
 
     async def _ping(self, url: str, api_key: str | None) -> None:
         """Asks for the list of models, which is free, and proves address and key."""
@@ -134,8 +126,31 @@ class OpenAIFamily:
             )
 
     async def close(self) -> None:
+        if self._wire is not None:
+            await self._wire.close()
         await self._client.aclose()
         self._unused.close()
+
+
+def _speaking(
+    chat_model: DirectClient,
+    call_options: Callable[[Params], dict[str, Any]],
+    *,
+    thinks_aloud: bool,
+) -> Speak:
+    """As `langchain.speaking`, in batches of what has come together."""
+
+    async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
+        pieces = Pieces(thinks_aloud=thinks_aloud)
+        batches = chat_model.batches(messages_of(turns), **call_options(params))
+        async with aclosing(batches):
+            async for batch in batches:
+                yield [
+                    pieces.spoken(said) if isinstance(said, str) else pieces.piece(said)
+                    for said in batch
+                ]
+
+    return speak
 
 
 def _openai_options(params: Params) -> dict[str, Any]:

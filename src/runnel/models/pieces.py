@@ -59,6 +59,10 @@ class Pieces:
             usage=usage_of(chunk),
         )
 
+    def spoken(self, text: str) -> Piece:
+        """What a chunk says that brings nothing but a piece of text, which may be empty."""
+        return Piece(text if self._thinking is None else self._thinking.feed(text))
+
     def _text(self, chunk: AIMessage, *, last: bool) -> str:
         content = cast("object", chunk.content)
         text = content if isinstance(content, str) else str(chunk.text)

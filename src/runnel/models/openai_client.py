@@ -1,0 +1,138 @@
+"""LangChain's client of OpenAI's wire, set to leave to us what is ours, and made fast.
+
+It remains a LangChain model: `astream` gives the chunks that the stock class would.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+import openai
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_openai import ChatOpenAI
+
+from runnel.models.openai_wire import Chunk, Wire, WireAnswer
+from runnel.models.pieces import CALLS
+
+#: What the SDK takes beside the body.
+_BESIDE: Final = frozenset({"extra_headers", "extra_query", "timeout"})
+_OWN_ROLES: Final = ("assistant", None)
+
+
+class SdkClient(ChatOpenAI):
+    """LangChain's client, which is not shown the calls of tools that an answer makes.
+
+    It would read each piece of them as JSON, and all of them joined at the end, by taking off one
+    character after the other: 80 kB that are no JSON stop the server for half a minute.
+    """
+
+    def _convert_chunk_to_generation_chunk(
+        self,
+        chunk: dict[str, Any],
+        default_chunk_class: type,
+        base_generation_info: dict[str, Any] | None,
+    ) -> ChatGenerationChunk | None:
+        calls: list[Any] = []
+        for choice in cast("list[dict[str, Any]]", chunk.get("choices") or []):
+            delta = cast("dict[str, Any]", choice.get("delta") or {})
+            calls += delta.pop("tool_calls", None) or ()
+            if refusal := delta.pop("refusal", None):
+                # LangChain drops it; to whoever asked it is what the model says.
+                delta["content"] = f"{delta.get('content') or ''}{refusal}"
+        generation = super()._convert_chunk_to_generation_chunk(  # pyright: ignore[reportUnknownMemberType] - its dicts have no types
+            chunk, default_chunk_class, base_generation_info
+        )
+        if generation is not None and calls:
+            setattr(generation.message, CALLS, calls)  # kept by no merge, and so never joined
+        return generation
+
+
+class DirectClient(SdkClient):
+    """The same, which reads the wire itself: its `async_client` is a `Completions`."""
+
+    async def batches(
+        self, messages: Sequence[BaseMessage], **options: Any
+    ) -> AsyncGenerator[Sequence[str | AIMessageChunk]]:
+        """What `astream` gives, in batches of what has come together: a chunk that brings nothing
+        but text as that text, all others as messages. LangChain's callbacks are not told.
+        """
+        payload = cast(
+            "dict[str, Any]",
+            self._get_request_payload(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
+                list(messages), stream=True, stream_options={"include_usage": True}, **options
+            ),
+        )
+        empty = True
+        answer = await cast("Completions", self.async_client).stream(payload)
+        async with answer, aclosing(answer.batches()) as batches:
+            async for chunks in batches:
+                if said := [each for each in map(self._said, chunks) if each is not None]:
+                    empty = False
+                    yield said
+        if empty:
+            raise ValueError("No generation chunks were returned")  # LangChain's word for it
+
+    def _said(self, chunk: Chunk) -> str | AIMessageChunk | None:
+        text = _text_alone(chunk)
+        if text is not None:
+            return text
+        generation = self._convert_chunk_to_generation_chunk(chunk, AIMessageChunk, None)
+        if generation is None:
+            return None
+        message = cast("AIMessageChunk", generation.message)
+        message.response_metadata = (generation.generation_info or {}) | message.response_metadata
+        return message
+
+
+def _text_alone(chunk: Chunk) -> str | None:
+    """The text of a chunk that says nothing else of the answer; None of any other chunk."""
+    choices = cast("Sequence[dict[str, Any]] | None", chunk.get("choices"))
+    if not choices or len(choices) > 1 or chunk.get("usage"):
+        return None
+    choice = choices[0]
+    delta = cast("dict[str, Any] | None", choice.get("delta"))
+    if (
+        not delta
+        or choice.get("finish_reason")
+        or delta.get("tool_calls")
+        or delta.get("refusal")
+        or delta.get("function_call")
+        or delta.get("role") not in _OWN_ROLES
+    ):
+        return None
+    content = delta.get("content") or ""
+    return content if isinstance(content, str) else None
+
+
+class Completions:
+    """Stands where LangChain has the SDK's `chat.completions`: streams come over `wire`, all else
+    over the SDK.
+    """
+
+    def __init__(self, wire: Wire, sdk: openai.AsyncOpenAI) -> None:
+        self._wire = wire
+        self._sdk = sdk.chat.completions
+        path, mark, query = sdk.base_url.raw_path.partition(b"?")
+        self._url = sdk.base_url.copy_with(raw_path=path + b"chat/completions" + mark + query)
+        given = {**sdk.default_headers, **sdk.auth_headers}
+        self._headers = {name: value for name, value in given.items() if isinstance(value, str)}
+
+    @property
+    def with_raw_response(self) -> Any:
+        return self._sdk.with_raw_response
+
+    async def create(self, **payload: Any) -> Any:
+        if payload.get("stream") and not _BESIDE & payload.keys():
+            return await self.stream(payload)
+        return await self._sdk.create(**payload)
+
+    async def stream(self, payload: Mapping[str, Any]) -> WireAnswer:
+        """Raises as Wire.ask does."""
+        body = {
+            name: value
+            for name, value in payload.items()
+            if name != "extra_body" and not isinstance(value, openai.NotGiven | openai.Omit)
+        }
+        more = cast("Mapping[str, Any]", payload.get("extra_body") or {})
+        return await self._wire.ask(self._url, self._headers, {**body, **more})
