@@ -122,10 +122,10 @@ class Completions:
     def with_raw_response(self) -> Any:
         return self._sdk.with_raw_response
 
-    async def create(self, **payload: Any) -> Any:
+    async def create(self, **payload: Any) -> object:
         if payload.get("stream") and not _BESIDE & payload.keys():
             return await self.stream(payload)
-        return await self._sdk.create(**payload)
+        return cast("object", await self._sdk.create(**payload))
 
     async def stream(self, payload: Mapping[str, Any]) -> WireAnswer:
         """Raises as Wire.ask does."""
