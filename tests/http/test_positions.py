@@ -164,7 +164,8 @@ def test_at_the_end_there_is_nothing_to_come(stand: Standing, whole: str, form: 
 def test_what_is_read_again_is_not_kept_in_memory_as_it_was_written(stand: Standing) -> None:
     # Only the newest batches are read by many at once. What all attaches of an hour leave
     # behind would be several times LOG_TOTAL_BYTES, which does not count it.
-    generation_id = finished(stand, Answer([f"{number} " for number in range(200)]))
+    # What comes together is one batch.
+    generation_id = finished(stand, Answer([f"{number} " for number in range(200)], delay=0.002))
     for form in FORMS:
         attach(stand.client, generation_id, format=form)
         attach(stand.client, generation_id, "1-7", format=form)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -107,20 +107,28 @@ class Attempt:
     def events(self, batch: Sequence[Piece]) -> list[Event]:
         """What a batch says, as events; what it says of the answer as a whole is kept."""
         events: list[Event] = []
+        draft = self.draft
         for piece in batch:
+            if draft.full:
+                break  # what the model says behind a cut is no part of the answer
             self._usage = piece.usage or self._usage
             self.finish_reason = piece.finish_reason or self.finish_reason
             self.agent = piece.agent or self.agent
-            events += map(Token, self.draft.feed(piece.text))
-            for call in piece.tool_calls:
-                if self.draft.full:
-                    break
-                cleaned = self._cleaned(call)
-                said = f"{cleaned.id or ''}{cleaned.name or ''}{cleaned.arguments}"
-                if self.draft.weigh(said):
-                    self._called.append(said)
-                    events.append(cleaned)
+            if piece.text:
+                events += map(Token, draft.feed(piece.text))
+            if piece.tool_calls:
+                events += self._calls(piece.tool_calls)
         return events
+
+    def _calls(self, calls: Sequence[ToolCall]) -> Iterator[ToolCall]:
+        for call in calls:
+            if self.draft.full:
+                break
+            cleaned = self._cleaned(call)
+            said = f"{cleaned.id or ''}{cleaned.name or ''}{cleaned.arguments}"
+            if self.draft.weigh(said):
+                self._called.append(said)
+                yield cleaned
 
     def _cleaned(self, call: ToolCall) -> ToolCall:
         cleaner = self._cleaners.setdefault(call.index, Cleaner())

@@ -10,7 +10,7 @@ class Draft:
 
     `begun` is the text that it goes on with.
 
-    What is fed is not part of the text before it is written.
+    What is fed is not part of the text before it is written; it counts against the bounds at once.
     """
 
     def __init__(self, *, max_bytes: int, max_events: int, begun: str = "") -> None:
@@ -18,10 +18,10 @@ class Draft:
         self._max_events = max_events
         self._cleaner = Cleaner()
         self._bytes = 0
-        self._others = 0
+        self._events = 0
         self._pieces: list[str] = []
         if begun:
-            self._pieces.append(self._bounded(begun))
+            self._pieces += self._counted([self._bounded(begun)])
 
     def __len__(self) -> int:
         """How many pieces are written; what it was begun with is one."""
@@ -31,7 +31,7 @@ class Draft:
     def full(self) -> bool:
         """Whether it may not grow any more."""
         # Each event has a weight of its own: a letter a token would fill the memory with few bytes.
-        return self._bytes > self._max_bytes or len(self._pieces) + self._others >= self._max_events
+        return self._bytes > self._max_bytes or self._events >= self._max_events
 
     def feed(self, text: str) -> list[str]:
         """The pieces that are certain now; what might be half of something is held back."""
@@ -47,7 +47,7 @@ class Draft:
         Whether it still finds room; half of one is of no use to anybody.
         """
         self._bytes += len(text.encode())
-        self._others += 1
+        self._events += 1
         return self._bytes <= self._max_bytes
 
     def write(self, pieces: Sequence[str]) -> None:
@@ -58,7 +58,11 @@ class Draft:
         return "".join(self._pieces[begin:end])
 
     def _pieces_of(self, text: str) -> list[str]:
-        return [piece for piece in split_forged_ends(self._bounded(text)) if piece]
+        return self._counted([piece for piece in split_forged_ends(self._bounded(text)) if piece])
+
+    def _counted(self, pieces: list[str]) -> list[str]:
+        self._events += len(pieces)
+        return pieces
 
     def _bounded(self, text: str) -> str:
         encoded = text.encode()

@@ -242,7 +242,10 @@ class Producer:
             async for batch in batches:
                 gap = attempt.hear()
                 if events := attempt.events(batch):
-                    await self._take_over(attempt, gap)
+                    if self._written and attempt is self._author:
+                        self._observer.waited(model.alias, gap)
+                    else:
+                        await self._take_over(attempt)
                     self._write(events)
                 # A library may have swallowed the interruption.
                 if self._stopped is not None:
@@ -260,7 +263,7 @@ class Producer:
             await self._take_over(attempt)
             return completed(attempt.finish_reason)
 
-    async def _take_over(self, attempt: Attempt, gap: float | None = None) -> None:
+    async def _take_over(self, attempt: Attempt) -> None:
         """The answer is the attempt's from now on; what readers have of another's is void."""
         if attempt is not self._author:
             spent = together(self._spent, self._author.used(whole=False))
@@ -268,11 +271,8 @@ class Producer:
             self._spent = spent
             self._become_author(attempt)
             await self._name(attempt)
-        elif not self._written:
-            if attempt.model is not self._question.models[0]:
-                await self._name(attempt)
-        elif gap is not None:
-            self._observer.waited(attempt.model.alias, gap)
+        elif not self._written and attempt.model is not self._question.models[0]:
+            await self._name(attempt)
 
     async def _begin_anew(self) -> None:
         """The database may be away for a moment; the model that speaks waits for it meanwhile."""

@@ -15,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from runnel.chat.entities import Generation, Status
+from runnel.telemetry.counting import Buckets, Counts
 from runnel.telemetry.runs import Loss
 from runnel.telemetry.traffic import USER_CLASSES, UserClass
 
@@ -66,9 +67,10 @@ class Metrics:
         )
         self._tokens = self._counter("tokens", "Tokens of questions and answers.", "model", "kind")
         self._cost = self._counter("cost", "What answers cost, in what prices are in.", "model")
-        self._gaps = _Bound(
-            self._histogram("inter_token", "From one piece of an answer to the next.", _GAPS)
+        self._gaps = Buckets(
+            "runnel_inter_token_seconds", "From one piece of an answer to the next.", "model", _GAPS
         )
+        self._registry.register(self._gaps)
         self._first_tokens = _Bound(
             self._histogram("first_token", "From a question to its first token.", _FIRST_TOKENS)
         )
@@ -105,8 +107,11 @@ class Metrics:
         return {kind: gauge.labels(kind) for kind in kinds}
 
     def _byte_counters(self) -> Mapping[UserClass, Callable[[int], None]]:
-        counter = self._counter("bytes_sent", "Bytes of answers' bodies.", "user_class")
-        return {kind: counter.labels(kind).inc for kind in USER_CLASSES}
+        counts = Counts(
+            "runnel_bytes_sent", "Bytes of answers' bodies.", "user_class", USER_CLASSES
+        )
+        self._registry.register(counts)
+        return {kind: counts.adding(kind) for kind in USER_CLASSES}
 
     def request(self, method: str, route: str, status: int) -> None:
         # A client may send any word as a method.
@@ -171,7 +176,7 @@ class Metrics:
         self._retries.labels(code).inc()
 
     def waited(self, model: str, seconds: float) -> None:
-        self._gaps[model](seconds)
+        self._gaps.observe(model, seconds)
 
     def passed_on(self, model: str, code: str) -> None:
         self._passed_on.labels(model, code).inc()
@@ -181,7 +186,7 @@ class Metrics:
 
 
 class _Bound(dict[str, Callable[[float], None]]):
-    """A histogram's way to count for each model, found once: pieces come by the thousand."""
+    """A histogram's way to count for each model, found once."""
 
     def __init__(self, histogram: Histogram) -> None:
         super().__init__()
