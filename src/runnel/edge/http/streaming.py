@@ -70,15 +70,16 @@ class AnswerStream(EventSourceResponse):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held, anyio.CancelScope() as reading:
-            self._look_later(reading)
-            try:
-                await super().__call__(scope, receive, send)
-            finally:
-                self._looking.cancel()
-        if reading.cancelled_caught:
-            _log.info("reader.stalled")
-            self._follower.close()
+        with self._held:
+            with anyio.CancelScope() as reading:
+                self._look_later(reading)
+                try:
+                    await super().__call__(scope, receive, send)
+                finally:
+                    self._looking.cancel()
+            if reading.cancelled_caught:
+                _log.info("reader.stalled")
+                self._follower.close()
 
     @override
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
