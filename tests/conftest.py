@@ -14,12 +14,15 @@ import pytest
 import postgres
 import redis_server
 from databases import BACKENDS, Backend, MakeDatabase, done_with, making_databases, sqlite_url
+from plain_logs import write_plainly
 from postgres import Postgres
 from provider import Provider
 from redis_server import RedisServer
 from runnel.bootstrap.database import migrate_database
 from serving import LiveServer, forget_environment, settings_for
 from wire import Serve
+
+write_plainly()
 
 
 @pytest.fixture(scope="session")

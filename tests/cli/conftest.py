@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from subprocess import CompletedProcess
 
 import pytest
-import structlog
 from commands import Here, ListingProvider
 
+from plain_logs import write_plainly
 from runnel.edge.cli.main import main
 
 
@@ -39,5 +39,5 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return CompletedProcess(arguments, code, said.out, said.err)
 
     yield run
-    structlog.reset_defaults()
+    write_plainly()
     logging.getLogger().handlers.clear()

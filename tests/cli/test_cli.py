@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 
+from plain_logs import write_plainly
 from runnel.edge.cli.main import main
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return subprocess.CompletedProcess(arguments, code, said.out, said.err)
 
     yield run
-    structlog.reset_defaults()
+    write_plainly()
     logging.getLogger().handlers.clear()
 
 

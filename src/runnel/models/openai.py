@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from functools import partial
