@@ -22,6 +22,7 @@ from runnel.configs import bounds_of, rules_of
 from runnel.settings import Settings
 from runnel.store.engine import Database
 from runnel.store.lease_store import SqlLeases
+from runnel.telemetry.observers import Observers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def build_answers(
     bounds = bounds_of(settings)
     audiences = Audiences(grace_seconds=settings.disconnect_grace_seconds)
     followers = Followers(store, audiences, observer, silence_seconds=settings.heartbeat_seconds)
+    told = Observers(observer, followers.ended)
     attendance = Attendance(
         audiences, control.presence, grace_seconds=settings.disconnect_grace_seconds
     )
@@ -67,7 +69,7 @@ def build_answers(
     )
     aborting = Aborting(store, running, control.orders, shared=shared)
     making = Making(
-        catalog=catalog, store=store, files=files, log=log, bounds=bounds, observer=observer
+        catalog=catalog, store=store, files=files, log=log, bounds=bounds, observer=told
     )
     chat = ChatService(
         owner=owner,
@@ -93,7 +95,7 @@ def build_answers(
             log,
             making,
             running,
-            Closing(store, log, observer, store_retry_seconds=settings.store_retry_seconds),
+            Closing(store, log, told, store_retry_seconds=settings.store_retry_seconds),
             policy=settings.takeover,
             log_retry_seconds=bounds.log_retry_seconds,
         )

@@ -22,7 +22,7 @@ class Follower:
     """Follows one answer from a position. `leave` or `close` it in the end.
 
     `finished`: the reader holds the terminal position; there is nothing to come. `left`: it went
-    by itself.
+    by itself. `outcome`: how the answer ended, for who asked for `whole` and if it ended here.
     """
 
     def __init__(
@@ -33,10 +33,13 @@ class Follower:
         after: Position | None,
         *,
         counted: bool,
+        whole: bool,
     ) -> None:
         self.generation_id = generation_id
         self.finished = False
         self.left = False
+        self.whole = whole
+        self.outcome: Generation | None = None
         self._home = home
         self._counted = counted
         self._reader = reader
@@ -146,6 +149,7 @@ class Followers:
         self._store = store
         self._silence_seconds = silence_seconds
         self._followers: set[Follower] = set()
+        self._awaiting: dict[str, list[Follower]] = {}  # who asked for the whole of an answer
 
     def __len__(self) -> int:
         return len(self._followers)
@@ -158,18 +162,32 @@ class Followers:
         *,
         counted: bool = True,
         needed: bool = False,
+        whole: bool = False,
     ) -> Follower:
         """`counted`: it is one of those without whom an answer may be aborted; `needed`: this one
-        is, whoever makes it.
+        is, whoever makes it. `whole`: it wants to know how the answer has ended.
         """
-        follower = Follower(self, generation_id, reader, after, counted=counted)
+        follower = Follower(self, generation_id, reader, after, counted=counted, whole=whole)
         self._followers.add(follower)
+        if whole:
+            self._awaiting.setdefault(generation_id, []).append(follower)
         if counted:
             self.audiences.enter(generation_id, shared=needed)
         return follower
 
     def remove(self, follower: Follower) -> None:
         self._followers.discard(follower)
+        if follower.whole:
+            awaiting = self._awaiting[follower.generation_id]
+            awaiting.remove(follower)
+            if not awaiting:
+                del self._awaiting[follower.generation_id]
+
+    def ended(self, generation: Generation, question: str) -> None:
+        """To be told of every end here, before who follows the answer is."""
+        del question
+        for follower in self._awaiting.get(generation.id, ()):
+            follower.outcome = generation
 
     def close_some(self, which: Callable[[str], bool]) -> None:
         """Sends away who follows answers of which that is true."""

@@ -98,9 +98,16 @@ class ChatService:
             self._observer.resumed()
         return follower
 
-    async def follow(self, asked: Generation, after: Position | None = None) -> Follower:
-        """The same for an answer that was just asked for, as `ask` gave it."""
-        follower = await self._follow(asked.id, asked.end, after, needed=asked.needs_reader)
+    async def follow(
+        self, asked: Generation, after: Position | None = None, *, whole: bool = False
+    ) -> Follower:
+        """The same for an answer that was just asked for, as `ask` gave it.
+
+        `whole`: its `outcome` is wanted too.
+        """
+        follower = await self._follow(
+            asked.id, asked.end, after, needed=asked.needs_reader, whole=whole
+        )
         if after is not None and not follower.finished:
             self._observer.resumed()
         return follower
@@ -176,13 +183,19 @@ class ChatService:
         *,
         counted: bool = True,
         needed: bool,
+        whole: bool = False,
     ) -> Follower:
         if end is None:
             self._running.refuse_if_elsewhere(generation_id)
         # The reader first: from now on a log that is there is kept.
         reader = self._log.read(generation_id, after)
         follower = self._followers.add(
-            generation_id, reader, after, counted=counted, needed=needed and end is None
+            generation_id,
+            reader,
+            after,
+            counted=counted,
+            needed=needed and end is None,
+            whole=whole,
         )
         try:
             await self._tell_what_has_ended(follower, end)

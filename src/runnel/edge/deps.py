@@ -14,12 +14,17 @@ _password = OAuth2PasswordBearer(tokenUrl="token", auto_error=False, scheme_name
 _bearer = HTTPBearer(auto_error=False, scheme_name="Bearer", description="A JWT or an API key.")
 
 
-def _identity(request: Request) -> Identity:
+# Both are `async`, and wait for nothing: what is not, FastAPI hands to a thread at every request.
+async def _identity(request: Request) -> Identity:
     identity = request.state.identity
     assert isinstance(identity, Identity)
     return identity
 
 
-AppParts = Annotated[Parts, Depends(parts_of)]
+async def _parts(request: Request) -> Parts:
+    return parts_of(request)
+
+
+AppParts = Annotated[Parts, Depends(_parts)]
 Caller = Annotated[Identity, Depends(_identity)]
 SIGNED_IN = (Security(_password), Security(_bearer))

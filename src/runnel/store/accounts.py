@@ -99,7 +99,7 @@ class SqlAccountStore:
             return await logins.revoke(connection, login_id, moment)
 
     async def user_of_login(self, login_id: str, moment: datetime) -> User | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return await logins.user(connection, login_id, moment)
 
     async def add_key(

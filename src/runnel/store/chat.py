@@ -6,13 +6,32 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, ModelName, Status
+from runnel.chat.entities import (
+    Ask,
+    AskKey,
+    Ending,
+    Fitted,
+    Generation,
+    ModelName,
+    SessionRef,
+    Status,
+)
 from runnel.chat.model_ports import Model
 from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, Seen
 from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
-from runnel.store import attachments, generations, leases, search, sessions, shown, titles, users
+from runnel.store import (
+    attachments,
+    generations,
+    leases,
+    search,
+    sessions,
+    shown,
+    titles,
+    tree,
+    users,
+)
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
@@ -55,7 +74,8 @@ class ChatStore:
 
     async def _begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
         words = await search.prepared([] if ask.stateless else search.texts(ask.turns))
-        async with self._database.write() as connection:
+        characters = sum(len(turn.text) for turn in ask.turns)
+        async with self._database.write_briefly(characters) as connection:
             joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
             if joined:
                 return Joined(joined)
@@ -74,20 +94,29 @@ class ChatStore:
             images = any(each.is_image for each in given)
             candidates = choose(Found(session.settings, images=images))
             time = now()
-            ids = await sessions.add_messages(
-                connection, session, stands.parent, stands.grows, time
-            )
-            said = (turn.text for turn in stands.grows if turn.role == "user")
-            question = next(filter(str.strip, said), None)
-            if question and not (session.titled or ask.stateless):
-                await titles.call_by_question(connection, ask.user_id, session.id, question)
-            await search.add_turns(
-                connection,
-                ask.user_id,
-                session.id,
-                dict(zip(ids, stands.grows, strict=True)),
-                words,
-            )
+            grows = {new_id(): turn for turn in stands.grows}
+            ids = [*grows]
+            documents = search.documents(session.id, grows, words)
+            title = None if session.titled or ask.stateless else titles.called_by(stands.grows)
+            if session.new:
+                await sessions.add(
+                    connection,
+                    ask.user_id,
+                    session,
+                    ask.client,
+                    time,
+                    leaf_id=ids[-1],
+                    title=title,
+                    hidden=ask.stateless,
+                )
+                if title is not None:
+                    documents.append(search.titled(session.id, title))
+            await tree.grow(connection, session.id, stands.parent, grows, time)
+            if not session.new:
+                await sessions.go_on(connection, session, ids[-1], time)
+                if title is not None:
+                    await titles.call(connection, ask.user_id, session.id, title)
+            await search.add(connection, ask.user_id, documents)
             if stands.question_id is None:
                 await attachments.use(connection, session.id, ids[-2], [each.id for each in given])
             generation = _queued(
@@ -106,7 +135,7 @@ class ChatStore:
             return await _asked_before(connection, user_id, key)
 
     async def begin_epoch(self, generation_id: str, fence: int, prompt: Fitted) -> Epoch:
-        async with self._database.write() as connection:
+        async with self._database.write_briefly() as connection:
             return await generations.begin_epoch(connection, generation_id, fence, prompt)
 
     async def name_model(
@@ -127,22 +156,20 @@ class ChatStore:
 
     async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
         words = await search.prepared([ending.text])
-        async with self._database.write() as connection:
-            if await generations.end(connection, generation_id, fence, ending):
-                await search.add_answer(connection, generation_id, words[ending.text])
-            return await shown.get(connection, generation_id)
+        async with self._database.write_briefly(len(ending.text)) as connection:
+            return await _end(connection, generation_id, fence, ending, words)
 
     async def interrupt_left_running(
         self, priced: Callable[[str, Usage], Usage]
     ) -> Sequence[Generation]:
         async with self._database.write() as connection:
-            ids = await generations.interrupt_all_live(connection, priced)
-            found = [await shown.get(connection, generation_id) for generation_id in ids]
-            ended = [generation for generation in found if generation is not None]
-            for generation in ended:
+            ended: list[Generation] = []
+            for left in await generations.left_live(connection, priced):
                 # Nobody else is there yet who could wait for this.
-                words = await search.prepared([generation.text])
-                await search.add_answer(connection, generation.id, words[generation.text])
+                words = await search.prepared([left.ending.text])
+                generation = await _end(connection, left.id, left.fence, left.ending, words)
+                if generation is not None:
+                    ended.append(generation)
         return ended
 
     async def request_abort(self, user_id: str, generation_id: str, by: str) -> Seen | None:
@@ -168,7 +195,7 @@ class ChatStore:
             await generations.keep(connection, generation_id)
 
     async def generation(self, user_id: str, generation_id: str) -> Generation | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return await shown.get(connection, generation_id, user_id)
 
     async def generations(
@@ -191,12 +218,30 @@ class ChatStore:
             return found if found and found.status.terminal else None
 
 
+async def _end(
+    connection: AsyncConnection,
+    generation_id: str,
+    fence: int,
+    ending: Ending,
+    words: search.Prepared,
+) -> Generation | None:
+    """Ends a generation, unless it has ended; as it is then. None if it is gone."""
+    ended = await generations.end(connection, generation_id, fence, ending)
+    if ended is None:
+        return await shown.get(connection, generation_id)
+    generation, hidden = ended
+    if not hidden:
+        found = search.Document(generation.session_id, generation.message_id, words[ending.text])
+        await search.add(connection, generation.user_id, [found])
+    return generation
+
+
 async def _session(connection: AsyncConnection, ask: Ask) -> sessions.FoundSession:
     """The session of a question. Raises RunnelError `not_found`, `session_closed`."""
     if ask.regenerates is None and ask.edits is None:
-        session = await sessions.find_or_create(
-            connection, ask.user_id, ask.session, ask.client, hidden=ask.stateless
-        )
+        if ask.session == SessionRef():
+            return sessions.FoundSession(new_id(), None, None, new=True)
+        session = await sessions.find_or_create(connection, ask.user_id, ask.session, ask.client)
     else:
         found = await sessions.find(connection, ask.user_id, ask.session, lock=True)
         if found is None:

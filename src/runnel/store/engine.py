@@ -19,11 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from runnel.errors import AwayError, Code, RunnelError, StartupError
 from runnel.store import postgres
+from runnel.store.brief import MOST_CHARACTERS, Brief
 from runnel.store.postgres import CannotConnectError
 from runnel.store.tables import Base
 
 _log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
+#: After so many brief commits, a few megabytes, SQLite's log is taken into its file.
+_CHECKPOINT_COMMITS: Final = 200
 #: All that one row shows is of one moment: the row itself, its checkpoints, its message.
 _SNAPSHOT: Final[dict[str, Any]] = {
     "isolation_level": "REPEATABLE READ",
@@ -53,6 +56,11 @@ class Database:
         places = max(1, pool_size - 1) if self.is_sqlite else pool_size
         self._readers = _Line(places, timeout_seconds)
         self._writers = _Line(1, timeout_seconds) if self.is_sqlite else self._readers
+        self._brief: Brief | None = None
+        if self.is_sqlite:
+            self._brief = Brief(self.url, timeout_seconds=timeout_seconds)
+        self._commits = 0
+        self._checkpointing: asyncio.Task[None] | None = None
 
     def _sqlite_engine(self, pool_size: int) -> AsyncEngine:
         engine = create_async_engine(
@@ -120,6 +128,51 @@ class Database:
                     yield connection
 
     @asynccontextmanager
+    async def read_briefly(self) -> AsyncGenerator[AsyncConnection]:
+        """The same as `read`, for what finds a few rows at once. Inside nothing else is awaited."""
+        if self._brief is None:
+            async with self.read() as connection:
+                yield connection
+            return
+        with _translated():
+            async with self._brief.transaction(writes=False) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write_briefly(self, characters: int = 0) -> AsyncGenerator[AsyncConnection]:
+        """The same as `write`, for a few rows. `characters`: how long the texts in them are."""
+        if self._brief is None or characters > MOST_CHARACTERS:
+            async with self.write() as connection:
+                yield connection
+            return
+        with _translated():
+            async with (
+                self._writers.turn(),
+                self._brief.transaction(writes=True) as connection,
+            ):
+                yield connection
+        self._commits += 1
+        if self._commits % _CHECKPOINT_COMMITS == 0 and self._checkpointing is None:
+            self._checkpointing = asyncio.create_task(self._checkpoint())
+
+    async def _checkpoint(self) -> None:
+        """Takes what was written briefly from SQLite's log into its file, by a thread."""
+        try:
+            async with self._readers.turn(), self.engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None
+                await driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                async with self._writers.turn():
+                    # Now that nobody writes all of it is taken, and the log begins anew; who
+                    # writes first then waits for the disk, so this is done here.
+                    await driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    await driver.execute(f"PRAGMA user_version={self._commits}")
+        except (DBAPIError, sqlite3.Error, *_AWAY) as error:
+            _log.warning("database.not_checkpointed", why=str(getattr(error, "orig", error)))
+        finally:
+            self._checkpointing = None
+
+    @asynccontextmanager
     async def change(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction for a new schema: it commits at its end, and has all the time it needs.
 
@@ -160,6 +213,10 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        if self._checkpointing is not None:
+            await self._checkpointing
+        if self._brief is not None:
+            await self._brief.close()
         await self.engine.dispose()
 
 

@@ -1,15 +1,18 @@
 """What writes generations and their checkpoints. Ends are decided here, by compare-and-set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    CursorResult,
+    Interval,
+    String,
+    bindparam,
     delete,
     exists,
+    func,
     insert,
     literal,
     select,
@@ -30,14 +33,58 @@ from runnel.chat.entities import (
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
-from runnel.store import leases
 from runnel.store.engine import into
 from runnel.store.ids import now
-from runnel.store.shown import IS_LIVE, checkpointed
+from runnel.store.shown import IS_LIVE, checkpointed, of_row
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 #: How long a client's key joins what was asked with it; afterwards it is free again.
 KEY_LIFE: Final = timedelta(hours=24)
+
+
+# Made once, as what every answer needs: to put a statement together takes longer than to run it.
+_ADD: Final = insert(GenerationRow)
+_ADD_LEASED: Final = _ADD.values(
+    lease_until=func.clock_timestamp() + bindparam("lease", type_=Interval)
+)
+_OWN_LIVE: Final = (
+    GenerationRow.id == bindparam("generation_id"),
+    GenerationRow.fence == bindparam("own_fence"),
+    IS_LIVE,
+)
+_BEGIN_EPOCH: Final = (
+    update(GenerationRow)
+    .where(*_OWN_LIVE)
+    .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1)
+    .returning(GenerationRow.epoch, GenerationRow.abort_requested_at, GenerationRow.aborted_by)
+)
+_OF_GENERATION: Final = (
+    select(GenerationRow.session_id)
+    .where(GenerationRow.id == bindparam("generation_id"))
+    .scalar_subquery()
+)
+_END_SESSION: Final = (
+    update(SessionRow)
+    .where(SessionRow.id == _OF_GENERATION)
+    .returning(SessionRow.name, SessionRow.stream_responses, SessionRow.hidden)
+)
+_END: Final = (
+    update(GenerationRow)
+    .where(*_OWN_LIVE)
+    .values(
+        {
+            name: func.coalesce(
+                bindparam(f"answered_by_{name}", type_=String()), getattr(GenerationRow, name)
+            )
+            for name in ("model", "provider", "provider_model")
+        }
+    )
+    .returning(*GenerationRow.__table__.c)
+)
+_END_MESSAGE: Final = update(MessageRow).where(MessageRow.id == bindparam("message_id"))
+_END_CHECKPOINTS: Final = delete(CheckpointRow).where(
+    CheckpointRow.generation_id == bindparam("ended_id")
+)
 
 
 async def add(
@@ -54,29 +101,30 @@ async def add(
     key = ask.key
     if key is not None:
         await _free_old_key(connection, generation.user_id, key, generation.created_at)
-    await connection.execute(
-        insert(GenerationRow).values(
-            id=generation.id,
-            user_id=generation.user_id,
-            session_id=generation.session_id,
-            message_id=generation.message_id,
-            user_message_id=generation.user_message_id,
-            model=generation.model,
-            provider=generation.provider,
-            provider_model=generation.provider_model,
-            params={} if ask.stateless else asdict(ask.params),
-            needs_reader=ask.needs_reader,
-            ask_key=key and key.text,
-            ask_fingerprint=key and key.fingerprint,
-            status=generation.status,
-            owner=owner,
-            fence=generation.fence,
-            lease_until=None if lease_seconds is None else leases.until(lease_seconds),
-            epoch=0,
-            prompt_tokens=0,
-            created_at=generation.created_at,
-        )
-    )
+    values: dict[str, Any] = {
+        "id": generation.id,
+        "user_id": generation.user_id,
+        "session_id": generation.session_id,
+        "message_id": generation.message_id,
+        "user_message_id": generation.user_message_id,
+        "model": generation.model,
+        "provider": generation.provider,
+        "provider_model": generation.provider_model,
+        "params": {} if ask.stateless else asdict(ask.params),
+        "needs_reader": ask.needs_reader,
+        "ask_key": key and key.text,
+        "ask_fingerprint": key and key.fingerprint,
+        "status": generation.status,
+        "owner": owner,
+        "fence": generation.fence,
+        "epoch": 0,
+        "prompt_tokens": 0,
+        "created_at": generation.created_at,
+    }
+    if lease_seconds is None:
+        await connection.execute(_ADD, values)
+    else:
+        await connection.execute(_ADD_LEASED, values | {"lease": timedelta(seconds=lease_seconds)})
 
 
 async def _free_old_key(
@@ -97,17 +145,8 @@ async def begin_epoch(
     connection: AsyncConnection, generation_id: str, fence: int, prompt: Fitted
 ) -> Epoch:
     """Raises StaleFence if the generation has ended or has a newer owner."""
-    rows = await connection.execute(
-        update(GenerationRow)
-        .where(
-            GenerationRow.id == generation_id,
-            GenerationRow.fence == fence,
-            IS_LIVE,
-        )
-        .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1, **_prompt(prompt))
-        .returning(GenerationRow.epoch, GenerationRow.abort_requested_at, GenerationRow.aborted_by)
-    )
-    row = rows.first()
+    which = {"generation_id": generation_id, "own_fence": fence}
+    row = (await connection.execute(_BEGIN_EPOCH, which | _prompt(prompt))).first()
     if row is None:
         raise StaleFence(generation_id)
     return Epoch(row.epoch, None if row.abort_requested_at is None else row.aborted_by or "user")
@@ -186,59 +225,57 @@ async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoi
         )
 
 
-async def end(connection: AsyncConnection, generation_id: str, fence: int, ending: Ending) -> bool:
-    """The one end of a generation: True if this is it, False if there was one before."""
-    failure = ending.failure
-    session_id = (
-        select(GenerationRow.session_id).where(GenerationRow.id == generation_id).scalar_subquery()
-    )
+async def end(
+    connection: AsyncConnection, generation_id: str, fence: int, ending: Ending
+) -> tuple[Generation, bool] | None:
+    """The one end of a generation: as it is then, and whether its session is hidden; None if there
+    was one before, or it is gone.
+    """
+    failure, model = ending.failure, ending.answered_by
     # The session before its answers, as who purges it goes: in another order they could deadlock.
-    await connection.execute(
-        update(SessionRow).where(SessionRow.id == session_id).values(last_activity=now())
+    sessions = await connection.execute(
+        _END_SESSION, {"generation_id": generation_id, "last_activity": now()}
     )
-    result = await connection.execute(
-        update(GenerationRow)
-        .where(
-            GenerationRow.id == generation_id,
-            GenerationRow.fence == fence,
-            IS_LIVE,
-        )
-        .values(
-            status=ending.status,
-            epoch=ending.position.epoch,
-            last_offset=ending.position.offset,
-            finish_reason=ending.finish_reason,
-            aborted_by=ending.aborted_by,
-            error_code=failure and failure.code,
-            error_message=failure and failure.message,
-            error_retryable=failure and failure.retryable,
-            error_retry_after=failure and failure.retry_after,
-            prompt_tokens=ending.usage.prompt_tokens,
-            completion_tokens=ending.usage.completion_tokens,
-            usage_source=ending.usage.source,
-            cost=ending.usage.cost,
-            **_names(ending.answered_by),
-            first_token_ms=ending.first_token_ms,
-            latency_ms=ending.latency_ms,
-            agent=ending.agent,
-        )
+    session = sessions.first()
+    rows = await connection.execute(
+        _END,
+        {
+            "generation_id": generation_id,
+            "own_fence": fence,
+            "status": ending.status,
+            "epoch": ending.position.epoch,
+            "last_offset": ending.position.offset,
+            "finish_reason": ending.finish_reason,
+            "aborted_by": ending.aborted_by,
+            "error_code": failure and failure.code,
+            "error_message": failure and failure.message,
+            "error_retryable": failure and failure.retryable,
+            "error_retry_after": failure and failure.retry_after,
+            "prompt_tokens": ending.usage.prompt_tokens,
+            "completion_tokens": ending.usage.completion_tokens,
+            "usage_source": ending.usage.source,
+            "cost": ending.usage.cost,
+            "answered_by_model": model and model.alias,
+            "answered_by_provider": model and model.provider,
+            "answered_by_provider_model": model and model.provider_model,
+            "first_token_ms": ending.first_token_ms,
+            "latency_ms": ending.latency_ms,
+            "agent": ending.agent,
+        },
     )
-    if cast("CursorResult[tuple[()]]", result).rowcount != 1:
-        return False
-    await connection.execute(
-        update(MessageRow)
-        .where(
-            MessageRow.id
-            == select(GenerationRow.message_id)
-            .where(GenerationRow.id == generation_id)
-            .scalar_subquery()
-        )
-        .values(content=ending.text)
+    row = rows.first()
+    if session is None or row is None:
+        return None
+    await connection.execute(_END_MESSAGE, {"message_id": row.message_id, "content": ending.text})
+    await connection.execute(_END_CHECKPOINTS, {"ended_id": generation_id})
+    generation = of_row(
+        row,
+        session.name,
+        stream_responses=session.stream_responses,
+        text=ending.text,
+        position=ending.position,
     )
-    await connection.execute(
-        delete(CheckpointRow).where(CheckpointRow.generation_id == generation_id)
-    )
-    return True
+    return generation, session.hidden
 
 
 def _prompt(prompt: Fitted) -> dict[str, Any]:
@@ -256,10 +293,19 @@ def _names(model: ModelName | None) -> dict[str, str]:
     }
 
 
-async def interrupt_all_live(
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What nobody makes any more, and how it is to end."""
+
+    id: str
+    fence: int
+    ending: Ending
+
+
+async def left_live(
     connection: AsyncConnection, priced: Callable[[str, Usage], Usage]
-) -> list[str]:
-    """Ends every live generation with what was checkpointed of it; which these were.
+) -> list[Left]:
+    """Every live generation ends with what was checkpointed of it.
 
     One that was to be aborted is aborted: that it was not yet is no reason to ask it again.
     """
@@ -274,8 +320,8 @@ async def interrupt_all_live(
             GenerationRow.aborted_by,
         ).where(IS_LIVE)
     )
-    live = rows.all()
-    for row in live:
+    left: list[Left] = []
+    for row in rows.all():
         text, _ = await checkpointed(connection, row.id, row.epoch)
         aborted = row.abort_requested_at is not None
         used = Usage(row.prompt_tokens, estimate_tokens(text), "estimated")
@@ -289,5 +335,5 @@ async def interrupt_all_live(
             failure=None if aborted else INTERRUPTED,
             aborted_by=(row.aborted_by or "user") if aborted else None,
         )
-        await end(connection, row.id, row.fence, ending)
-    return [row.id for row in live]
+        left.append(Left(row.id, row.fence, ending))
+    return left

@@ -76,7 +76,7 @@ class SqlImports:
             async with self._database.write() as connection:
                 await _add_messages(connection, user_id, messages)
                 session_id = messages[0].session_id
-                await search.add_turns(connection, user_id, session_id, turns, words)
+                await search.add(connection, user_id, search.documents(session_id, turns, words))
         except IntegrityError:
             raise _changed() from None
 

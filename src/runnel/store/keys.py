@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.accounts.entities import ApiKey, User
@@ -14,6 +14,15 @@ from runnel.store.tables import ApiKeyRow, UserRow
 
 #: A revoked key is kept so long, for every instance to see that it is.
 _KEPT: Final = timedelta(days=1)
+
+
+#: Keys that hold, each with its user.
+_HOLDERS: Final = (
+    select(*users.COLUMNS, ApiKeyRow.id.label("key_id"))
+    .join(ApiKeyRow, ApiKeyRow.user_id == UserRow.id)
+    .where(ApiKeyRow.revoked_at.is_(None), UserRow.disabled_at.is_(None))
+)
+_HOLDER: Final = _HOLDERS.where(ApiKeyRow.hash == bindparam("key_hash"))
 
 
 async def add(
@@ -83,23 +92,14 @@ async def revoke(connection: AsyncConnection, user_id: str, key_id: str, moment:
 
 
 async def user(connection: AsyncConnection, key_hash: str) -> tuple[str, User] | None:
-    rows = await connection.execute(_holders().where(ApiKeyRow.hash == key_hash))
+    rows = await connection.execute(_HOLDER, {"key_hash": key_hash})
     row = rows.first()
     return (row.key_id, users.user_of(row)) if row else None
 
 
 async def user_of_id(connection: AsyncConnection, key_id: str) -> User | None:
-    row = (await connection.execute(_holders().where(ApiKeyRow.id == key_id))).first()
+    row = (await connection.execute(_HOLDERS.where(ApiKeyRow.id == key_id))).first()
     return users.user_of(row) if row else None
-
-
-def _holders() -> Select[UserRow, str]:
-    """Keys that hold, each with its user."""
-    return (
-        select(UserRow, ApiKeyRow.id.label("key_id"))
-        .join(ApiKeyRow, ApiKeyRow.user_id == UserRow.id)
-        .where(ApiKeyRow.revoked_at.is_(None), UserRow.disabled_at.is_(None))
-    )
 
 
 async def revoked_since(connection: AsyncConnection, moment: datetime) -> set[str]:

@@ -32,7 +32,7 @@ from runnel.chat.sessions.passages import Passage, passages
 from runnel.chat.sessions.searching import Match, Query
 from runnel.chat.sessions.snippets import Found, snippet
 from runnel.store.search_syntax import index_query, kept_words, owner_of
-from runnel.store.tables import GenerationRow, MessageRow, SearchDocumentRow, SessionRow
+from runnel.store.tables import MessageRow, SearchDocumentRow, SessionRow
 
 #: The roles of messages that are found.
 _FOUND_ROLES: Final = frozenset({"user", "assistant"})
@@ -77,6 +77,9 @@ def texts(turns: Collection[Turn]) -> list[str]:
     return [turn.text for turn in turns if turn.role in _FOUND_ROLES]
 
 
+_ADD: Final = insert(SearchDocumentRow)
+
+
 async def add(connection: AsyncConnection, user_id: str, documents: Sequence[Document]) -> None:
     """Makes texts of a user's known, each once."""
     owner = owner_of(user_id)
@@ -93,38 +96,21 @@ async def add(connection: AsyncConnection, user_id: str, documents: Sequence[Doc
         for passage in document.passages
     ]
     if rows:
-        await connection.execute(insert(SearchDocumentRow), rows)
+        await connection.execute(_ADD, rows)
 
 
-async def add_turns(
-    connection: AsyncConnection,
-    user_id: str,
-    session_id: str,
-    turns: Mapping[str, Turn],
-    words: Prepared,
-) -> None:
-    """Makes turns known, by the ids of their messages, as far as their texts were prepared."""
-    documents = [
+def documents(session_id: str, turns: Mapping[str, Turn], words: Prepared) -> list[Document]:
+    """Turns by the ids of their messages, as far as their texts were prepared."""
+    return [
         Document(session_id, message_id, words[turn.text])
         for message_id, turn in turns.items()
         if turn.role in _FOUND_ROLES and turn.text in words
     ]
-    await add(connection, user_id, documents)
 
 
-async def add_answer(
-    connection: AsyncConnection, generation_id: str, answer: Sequence[Passage]
-) -> None:
-    """Makes the text of an answer known, now that it has ended."""
-    if not answer:
-        return
-    rows = await connection.execute(
-        select(GenerationRow.user_id, GenerationRow.session_id, GenerationRow.message_id)
-        .join(SessionRow, SessionRow.id == GenerationRow.session_id)
-        .where(GenerationRow.id == generation_id, SessionRow.hidden.is_(False))
-    )
-    for row in rows:
-        await add(connection, row.user_id, [Document(row.session_id, row.message_id, answer)])
+def titled(session_id: str, title: str | None) -> Document:
+    """A session's title as what is found."""
+    return Document(session_id, None, passages(title or ""))
 
 
 async def set_title(
@@ -136,7 +122,7 @@ async def set_title(
             SearchDocumentRow.session_id == session_id, SearchDocumentRow.message_id.is_(None)
         )
     )
-    await add(connection, user_id, [Document(session_id, None, passages(title or ""))])
+    await add(connection, user_id, [titled(session_id, title)])
 
 
 def sessions_with(connection: AsyncConnection, user_id: str, query: Query) -> Select[str]:

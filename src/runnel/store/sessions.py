@@ -1,7 +1,7 @@
 """Queries of sessions, and of what a question continues."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -31,11 +31,15 @@ from runnel.store.tables import MessageRow, SessionRow
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """A session, and the last message of its active branch, None in an empty one."""
+    """A session, and the last message of its active branch, None in an empty one.
+
+    One that is `new` is not written down yet.
+    """
 
     id: str
     name: str | None
     leaf_id: str | None
+    new: bool = False
     closed: bool = False
     settings: SessionSettings = AS_USUAL
     titled: bool = False
@@ -46,15 +50,11 @@ async def find_or_create(
     user_id: str,
     ref: SessionRef,
     client: ClientInfo,
-    *,
-    hidden: bool = False,
 ) -> FoundSession:
-    """The session meant, made if it may be; nobody else changes it till the transaction ends.
+    """The session meant by an id or a name, made if it may be; nobody else changes it till the transaction ends.
 
     Raises RunnelError `not_found` for an unknown id.
     """
-    if ref.id is None and ref.name is None:
-        return await _create(connection, user_id, None, client, hidden=hidden)
     found = await find(connection, user_id, ref, lock=True)
     if found is not None:
         return found
@@ -62,7 +62,9 @@ async def find_or_create(
         raise unknown_session()
     try:
         async with connection.begin_nested():
-            return await _create(connection, user_id, ref.name, client)
+            session = FoundSession(new_id(), ref.name, None)
+            await add(connection, user_id, session, client, now())
+            return session
     except IntegrityError:  # another ask made it meanwhile
         found = await find(connection, user_id, ref, lock=True)
         if found is None:  # or its user has gone
@@ -78,53 +80,82 @@ def own(user_id: str, ref: SessionRef) -> ColumnElement[bool]:
     return and_(SessionRow.user_id == user_id, which, SessionRow.hidden.is_(False))
 
 
+_QUERY: Final = select(
+    SessionRow.id,
+    SessionRow.name,
+    SessionRow.leaf_id,
+    SessionRow.closed_at,
+    SessionRow.model_preference,
+    SessionRow.language,
+    SessionRow.stream_responses,
+    SessionRow.system_prompt,
+    SessionRow.title.is_not(None).label("titled"),
+).where(SessionRow.user_id == bindparam("own_user_id"), SessionRow.hidden.is_(False))
+# Made once: to put a statement together takes longer than to run it.
+_FOUND: Final = (
+    _QUERY.where(SessionRow.id == bindparam("ref")),
+    _QUERY.where(SessionRow.name == bindparam("ref")),
+)
+_LOCKED: Final = tuple(query.with_for_update() for query in _FOUND)
+
+
 async def find(
     connection: AsyncConnection, user_id: str, ref: SessionRef, *, lock: bool = False
 ) -> FoundSession | None:
     """A user's own session. `lock`: nobody else changes it till the transaction ends."""
-    query = select(
-        SessionRow.id,
-        SessionRow.name,
-        SessionRow.leaf_id,
-        SessionRow.closed_at,
-        SessionRow.model_preference,
-        SessionRow.language,
-        SessionRow.stream_responses,
-        SessionRow.system_prompt,
-        SessionRow.title.is_not(None).label("titled"),
-    ).where(own(user_id, ref))
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
+    if ref == SessionRef():
+        return None
+    by_id, named = _LOCKED if lock else _FOUND
+    which = {"own_user_id": user_id, "ref": ref.id or ref.name}
+    row = (await connection.execute(by_id if ref.id else named, which)).first()
     if row is None:
         return None
     settings = SessionSettings(
         row.model_preference, row.language, row.stream_responses, row.system_prompt
     )
     return FoundSession(
-        row.id, row.name, row.leaf_id, row.closed_at is not None, settings, row.titled
+        row.id,
+        row.name,
+        row.leaf_id,
+        closed=row.closed_at is not None,
+        settings=settings,
+        titled=row.titled,
     )
 
 
-async def _create(
+_ADD: Final = insert(SessionRow)
+
+
+async def add(
     connection: AsyncConnection,
     user_id: str,
-    name: str | None,
+    session: FoundSession,
     client: ClientInfo,
+    time: datetime,
     *,
+    leaf_id: str | None = None,
+    title: str | None = None,
     hidden: bool = False,
-) -> FoundSession:
-    session_id, time = new_id(), now()
+) -> None:
+    """Writes a session down. `title` is what its question calls it, `leaf_id` its last message."""
     await connection.execute(
-        insert(SessionRow).values(
-            id=session_id,
-            user_id=user_id,
-            name=name,
-            hidden=hidden,
-            started_at=time,
-            last_activity=time,
-            **asdict(client),
-        )
+        _ADD,
+        {
+            "id": session.id,
+            "user_id": user_id,
+            "name": session.name,
+            "hidden": hidden,
+            "leaf_id": leaf_id,
+            "title": title,
+            "title_by": title and "question",
+            "started_at": time,
+            "last_activity": time,
+            "stream_responses": session.settings.stream_responses,
+            "user_agent": client.user_agent,
+            "ip_address": client.ip_address,
+            "client_version": client.client_version,
+        },
     )
-    return FoundSession(session_id, name, None)
 
 
 #: In the words of the index `ix_messages_system`, which else would not be seen to be of use.
@@ -196,18 +227,13 @@ async def _rules(
     return [row for row in found if row.depth <= upto.get(row.stem_id, -1)]
 
 
-async def add_messages(
-    connection: AsyncConnection,
-    session: FoundSession,
-    parent: tree.Place | None,
-    turns: Sequence[Turn],
-    time: datetime,
-) -> list[str]:
-    """Adds turns one behind the other below a parent, and makes the last one the leaf; the ids."""
-    ids = await tree.grow(connection, session.id, parent, turns, time)
+_GO_ON: Final = update(SessionRow).where(SessionRow.id == bindparam("session_id"))
+
+
+async def go_on(
+    connection: AsyncConnection, session: FoundSession, leaf_id: str, time: datetime
+) -> None:
+    """The message is the last one of the active branch."""
     await connection.execute(
-        update(SessionRow)
-        .where(SessionRow.id == session.id)
-        .values(leaf_id=ids[-1], last_activity=time)
+        _GO_ON, {"session_id": session.id, "leaf_id": leaf_id, "last_activity": time}
     )
-    return ids

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Row, Select, String, func, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Row, String, bindparam, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import LIVE, Context, Failure, Generation, Status
@@ -22,11 +22,29 @@ IS_LIVE: Final = GenerationRow.status.in_(
 )
 
 
+# Made once: to put a statement together takes longer than to run it.
+_LIVE: Final = select(GenerationRow.id).where(
+    GenerationRow.session_id == bindparam("session_id"), IS_LIVE
+)
+_WITH_TEXT: Final = (
+    select(
+        GenerationRow,
+        MessageRow.content,
+        SessionRow.name.label("session_name"),
+        SessionRow.stream_responses,
+    )
+    .join(MessageRow, MessageRow.id == GenerationRow.message_id)
+    .join(SessionRow, SessionRow.id == GenerationRow.session_id)
+)
+_ANY: Final = _WITH_TEXT.where(GenerationRow.id == bindparam("generation_id"))
+_OWN: Final = _ANY.where(
+    GenerationRow.user_id == bindparam("own_user_id"), SessionRow.purged_at.is_(None)
+)
+
+
 async def live_in_session(connection: AsyncConnection, session_id: str) -> str | None:
     """The id of the generation that is being made in a session."""
-    return await connection.scalar(
-        select(GenerationRow.id).where(GenerationRow.session_id == session_id, IS_LIVE)
-    )
+    return await connection.scalar(_LIVE, {"session_id": session_id})
 
 
 async def asked_with(
@@ -48,10 +66,12 @@ async def get(
     connection: AsyncConnection, generation_id: str, user_id: str | None = None
 ) -> Generation | None:
     """A generation with its text so far; with `user_id`, only if that user may see it."""
-    query = _with_text().where(GenerationRow.id == generation_id)
-    if user_id is not None:
-        query = query.where(GenerationRow.user_id == user_id, SessionRow.purged_at.is_(None))
-    row = (await connection.execute(query)).first()
+    if user_id is None:
+        rows = await connection.execute(_ANY, {"generation_id": generation_id})
+    else:
+        which = {"generation_id": generation_id, "own_user_id": user_id}
+        rows = await connection.execute(_OWN, which)
+    row = rows.first()
     return None if row is None else await _shown(connection, row)
 
 
@@ -86,9 +106,9 @@ async def page(
     if len(here) < len(found):
         following = pages.moment(here[-1].created_at, here[-1].id)
     rows = await connection.execute(
-        _with_text()
-        .where(GenerationRow.id.in_([row.id for row in here]))
-        .order_by(GenerationRow.created_at.desc(), GenerationRow.id.desc())
+        _WITH_TEXT.where(GenerationRow.id.in_([row.id for row in here])).order_by(
+            GenerationRow.created_at.desc(), GenerationRow.id.desc()
+        )
     )
     return [await _shown(connection, row) for row in rows.all()], following
 
@@ -135,19 +155,6 @@ async def checkpointed(
     return "".join(piece.text for piece in pieces), Position(epoch, pieces[-1].last_offset)
 
 
-def _with_text() -> Select[GenerationRow, str, str | None, bool]:
-    return (
-        select(
-            GenerationRow,
-            MessageRow.content,
-            SessionRow.name.label("session_name"),
-            SessionRow.stream_responses,
-        )
-        .join(MessageRow, MessageRow.id == GenerationRow.message_id)
-        .join(SessionRow, SessionRow.id == GenerationRow.session_id)
-    )
-
-
 def _unfolded() -> ColumnElement[int]:
     """How many characters of a live generation's text are not in its message yet."""
     return (
@@ -168,6 +175,20 @@ async def _shown(
         text, position = await checkpointed(connection, row.id, row.epoch)
     else:
         text, position = row.content, Position(row.epoch, row.last_offset)
+    return of_row(
+        row, row.session_name, stream_responses=row.stream_responses, text=text, position=position
+    )
+
+
+def of_row(
+    row: Row[*tuple[Any, ...]],
+    session_name: str | None,
+    *,
+    stream_responses: bool,
+    text: str,
+    position: Position | None,
+) -> Generation:
+    """Of a row that has the columns of GenerationRow, and what stands elsewhere."""
     return Generation(
         id=row.id,
         user_id=row.user_id,
@@ -180,8 +201,8 @@ async def _shown(
         status=Status(row.status),
         fence=row.fence,
         created_at=row.created_at,
-        session_name=row.session_name,
-        stream_responses=row.stream_responses,
+        session_name=session_name,
+        stream_responses=stream_responses,
         epoch=row.epoch,
         needs_reader=row.needs_reader,
         text=text,

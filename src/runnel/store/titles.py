@@ -1,10 +1,12 @@
 """What is written of titles. Where one is from decides who may write the next."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from runnel.chat.entities import Turn
 from runnel.chat.sessions.titles import title_of
 from runnel.store import search
 from runnel.store.engine import Database
@@ -59,13 +61,15 @@ def given_by_user(title: str | None) -> dict[str, Any]:
     return {"title": None, "title_by": case((nobody_asked, None), else_="user")}
 
 
-async def call_by_question(
-    connection: AsyncConnection, user_id: str, session_id: str, question: str
-) -> None:
+def called_by(turns: Sequence[Turn]) -> str | None:
+    """The title that a session has of the first question that says something."""
+    said = (turn.text for turn in turns if turn.role == "user")
+    question = next(filter(str.strip, said), None)
+    return question and title_of(question)
+
+
+async def call(connection: AsyncConnection, user_id: str, session_id: str, title: str) -> None:
     """Titles a session that has no title yet, and that nobody else changes meanwhile."""
-    title = title_of(question)
-    if title is None:
-        return
     await connection.execute(
         update(SessionRow)
         .where(SessionRow.id == session_id)

@@ -1,6 +1,6 @@
 """Queries of a session's tree of messages: a branch by its stems, and how a tree grows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from runnel.chat.entities import Turn
-from runnel.store.ids import new_id
 from runnel.store.tables import MessageRow
 
 _HEAD: Final = aliased(MessageRow, name="head")
@@ -82,21 +81,24 @@ async def newest_leaf(connection: AsyncConnection, place: Place) -> str:
     return newest or place.id
 
 
+_GROW: Final = insert(MessageRow)
+
+
 async def grow(
     connection: AsyncConnection,
     session_id: str,
     parent: Place | None,
-    turns: Sequence[Turn],
+    turns: Mapping[str, Turn],
     time: datetime,
-) -> list[str]:
-    """Adds turns one behind the other below a parent, or as another beginning; their ids."""
-    ids = [new_id() for _ in turns]
+) -> None:
+    """Adds turns, by their new ids, one behind the other below a parent, or as another beginning."""
+    ids = [*turns]
     goes_on = parent is not None and not parent.continued
     stem_id = parent.stem_id if parent is not None and goes_on else ids[0]
     first_depth = 0 if parent is None else parent.depth + 1
     parents = [parent and parent.id, *ids[:-1]]
     await connection.execute(
-        insert(MessageRow),
+        _GROW,
         [
             {
                 "id": message_id,
@@ -109,8 +111,7 @@ async def grow(
                 "depth": first_depth + number,
             }
             for number, (message_id, parent_id, turn) in enumerate(
-                zip(ids, parents, turns, strict=True)
+                zip(ids, parents, turns.values(), strict=True)
             )
         ],
     )
-    return ids

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.accounts.entities import ListedUser, User, UserRole
@@ -12,6 +12,15 @@ from runnel.accounts.ports import Account
 from runnel.errors import Code, RunnelError
 from runnel.store.ids import new_id, now
 from runnel.store.tables import LoginRow, UserRow
+
+#: What `user_of` needs.
+COLUMNS: Final = (
+    UserRow.id,
+    UserRow.name,
+    UserRow.role,
+    UserRow.created_at,
+    UserRow.disabled_at,
+)
 
 
 async def add(
@@ -71,20 +80,22 @@ async def has_admin(connection: AsyncConnection) -> bool:
     return found is not None
 
 
+# Made once, as what every question asks: to put a statement together takes longer than to run it.
+_LEAVING = select(UserRow.leaving_until).where(
+    UserRow.id == bindparam("user_id"), UserRow.disabled_at.is_(None)
+)
+_ADMITTING = _LEAVING.with_for_update(read=True)
+_ADMITTING_ALONE = _LEAVING.with_for_update(key_share=True)
+
+
 async def admit(connection: AsyncConnection, user_id: str, *, alone: bool = False) -> None:
     """Whoever writes for a user comes by here; the account stays as it is till the end.
 
     `alone`: one after the other. Raises RunnelError `unauthorized` if it is disabled or gone,
     `conflict` while it is being deleted.
     """
-    query = select(UserRow.leaving_until).where(
-        UserRow.id == user_id, UserRow.disabled_at.is_(None)
-    )
-    row = (
-        await connection.execute(
-            query.with_for_update(key_share=True) if alone else query.with_for_update(read=True)
-        )
-    ).first()
+    admitting = _ADMITTING_ALONE if alone else _ADMITTING
+    row = (await connection.execute(admitting, {"user_id": user_id})).first()
     if row is None:
         # Who asks is found before the body is read, which may have taken long.
         raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
@@ -185,5 +196,5 @@ async def missing(connection: AsyncConnection, user_ids: Collection[str]) -> set
 
 
 def user_of(row: Row[*tuple[Any, ...]]) -> User:
-    """Of a row that has the columns of UserRow."""
+    """Of a row that has the columns above."""
     return User(row.id, row.name, row.role, row.created_at, row.disabled_at)

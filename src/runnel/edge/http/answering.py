@@ -89,7 +89,7 @@ async def whole(
 ) -> Response:
     """The answer as one JSON object, when it has ended. `only_reader`: as of a stream."""
     parts = parts_of(request)
-    follower = await parts.chat.follow(generation)
+    follower = await parts.chat.follow(generation, whole=True)
     with held(parts, caller, follower, kind="whole") as stack:
         if only_reader:
             stack.callback(parts.chat.abandon, generation)
@@ -98,7 +98,7 @@ async def whole(
         client_left = follower.left
     if client_left:
         return Response(status_code=_CLIENT_LEFT)
-    ended = await parts.chat.generation(caller.user_id, generation.id)
+    ended = follower.outcome or await parts.chat.generation(caller.user_id, generation.id)
     if not ended.status.terminal:
         await sign_in(request)  # the reader is closed for whoever may not read any more
         raise RunnelError(

@@ -21,7 +21,7 @@ router = APIRouter(
 )
 
 
-def _meant(caller: Caller, session_id: str, message_id: str) -> tuple[SessionRef, str]:
+async def _meant(caller: Caller, session_id: str, message_id: str) -> tuple[SessionRef, str]:
     return named(session_id, caller), message_id
 
 

@@ -36,7 +36,7 @@ class _Again:
     after: Position | None
 
 
-def _again(
+async def _again(
     idempotency_key: Annotated[str | None, Header(description=_KEY)] = None,
     last_event_id: Annotated[str | None, Header(description=_LAST)] = None,
 ) -> _Again:

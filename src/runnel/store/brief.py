@@ -1,0 +1,145 @@
+"""SQLite on the loop itself, for transactions of a few rows: to hand one to a thread and back takes
+many times longer than to run it. It must never wait: not for a lock, and not for the disk.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, StaticPool, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.util import await_only
+from typing_extensions import override
+
+#: Texts of more characters are written by a thread: to index them takes a millisecond or more.
+MOST_CHARACTERS: Final = 8_192
+#: Between two tries for the lock that another process holds.
+_PAUSE_SECONDS: Final = 0.005
+
+
+class Brief:
+    """One connection, whose transactions follow each other.
+
+    Its commits write to the log file and wait for no disk; who owns it has to see that what
+    gathers there is checkpointed.
+    """
+
+    def __init__(self, url: URL, *, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._engine = create_async_engine(
+            url.set(drivername="sqlite+runnel"),
+            poolclass=StaticPool,
+            connect_args={"timeout": 0, "factory": _Connection},
+        )
+        event.listen(self._engine.sync_engine, "connect", _configure)
+        event.listen(self._engine.sync_engine, "begin", self._begin)
+        self._connection: AsyncConnection | None = None
+        self._lock = asyncio.Lock()
+        self._writes = False
+
+    @asynccontextmanager
+    async def transaction(self, *, writes: bool) -> AsyncGenerator[AsyncConnection]:
+        """Commits at its end what it wrote. Raises DBAPIError."""
+        async with self._lock:
+            self._writes = writes
+            try:
+                connection = await self._begun()
+                yield connection
+                await (connection.commit() if writes else connection.rollback())
+            except BaseException as error:
+                await self._undo(error)
+                raise
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+        await self._engine.dispose()
+
+    async def _begun(self) -> AsyncConnection:
+        until = time.monotonic() + self._timeout_seconds
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = await self._engine.connect()
+                await self._connection.begin()
+            except OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > until:
+                    raise
+            else:
+                return self._connection
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _begin(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writes else "BEGIN")
+
+    async def _undo(self, error: BaseException) -> None:
+        if self._connection is None:
+            return
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+            # Whatever is wrong with the file, the next one looks at it anew.
+            await self.close()
+        else:
+            await self._connection.rollback()
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "wal_autocheckpoint=0",
+    ):
+        sqlite3.Cursor(connection).execute(f"PRAGMA {pragma}")
+
+
+async def _nothing() -> None:
+    return None
+
+
+class _Cursor(sqlite3.Cursor):
+    """What SQLAlchemy's asynchronous side expects of a cursor: that something is awaited."""
+
+    @override
+    def execute(self, sql: str, parameters: Any = ()) -> "_Cursor":
+        await_only(_nothing())
+        super().execute(sql, parameters)
+        return self
+
+    @override
+    def executemany(self, sql: str, parameters: Iterable[Any]) -> "_Cursor":
+        await_only(_nothing())
+        super().executemany(sql, parameters)
+        return self
+
+    async def _async_soft_close(self) -> None:
+        return None
+
+
+class _Connection(sqlite3.Connection):
+    @override
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+
+class Dialect(SQLiteDialect_pysqlite):
+    """SQLite without a thread between, on SQLAlchemy's asynchronous side."""
+
+    driver = "runnel"
+    is_async = True
+    supports_statement_cache = True
+
+
+registry.register("sqlite.runnel", __name__, "Dialect")
