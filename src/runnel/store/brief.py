@@ -9,13 +9,15 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, StaticPool, event
+from sqlalchemy import URL, StaticPool, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.util import await_only
 from typing_extensions import override
+
+from runnel.store.statements import DIRECT, wrapped
 
 #: Texts of more characters are written by a thread: to index them takes a millisecond or more.
 MOST_CHARACTERS: Final = 8_192
@@ -38,20 +40,22 @@ class Brief:
             connect_args={"timeout": 0, "factory": _Connection},
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
-        event.listen(self._engine.sync_engine, "begin", self._begin)
         self._connection: AsyncConnection | None = None
         self._lock = asyncio.Lock()
-        self._writes = False
 
     @asynccontextmanager
     async def transaction(self, *, writes: bool) -> AsyncGenerator[AsyncConnection]:
         """Commits at its end what it wrote. Raises DBAPIError."""
         async with self._lock:
-            self._writes = writes
             try:
-                connection = await self._begun()
+                connection = await self._opened()
+                await self._begin(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
                 yield connection
-                await (connection.commit() if writes else connection.rollback())
+                # SQLAlchemy knows of the transaction once a statement went through it.
+                if connection.in_transaction():
+                    await connection.commit()
+                else:
+                    _run(connection, "COMMIT")
             except BaseException as error:
                 await self._undo(error)
                 raise
@@ -62,31 +66,43 @@ class Brief:
             await connection.close()
         await self._engine.dispose()
 
-    async def _begun(self) -> AsyncConnection:
+    async def _opened(self) -> AsyncConnection:
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+            raw = await self._connection.get_raw_connection()
+            self._connection.info[DIRECT] = raw.driver_connection
+        return self._connection
+
+    async def _begin(self, connection: AsyncConnection, how: str) -> None:
         until = time.monotonic() + self._timeout_seconds
         while True:
             try:
-                if self._connection is None:
-                    self._connection = await self._engine.connect()
-                await self._connection.begin()
+                return _run(connection, how)
             except OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > until:
                     raise
-            else:
-                return self._connection
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    def _begin(self, connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writes else "BEGIN")
-
     async def _undo(self, error: BaseException) -> None:
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             return
         if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
             # Whatever is wrong with the file, the next one looks at it anew.
             await self.close()
+        elif connection.in_transaction():
+            await connection.rollback()
         else:
-            await self._connection.rollback()
+            connection.info[DIRECT].rollback()
+
+
+def _run(connection: AsyncConnection, statement: str) -> None:
+    """What SQLAlchemy has no part in. Raises what it would."""
+    direct: sqlite3.Connection = connection.info[DIRECT]
+    try:
+        sqlite3.Cursor(direct).execute(statement)
+    except sqlite3.Error as error:
+        raise wrapped(error, statement, connection.dialect) from error
 
 
 def _is_busy(error: DBAPIError) -> bool:

@@ -36,15 +36,15 @@ from runnel.events import Position, Usage
 from runnel.store.engine import into
 from runnel.store.ids import now
 from runnel.store.shown import IS_LIVE, checkpointed, of_row
+from runnel.store.statements import Statement
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 #: How long a client's key joins what was asked with it; afterwards it is free again.
 KEY_LIFE: Final = timedelta(hours=24)
 
 
-# Made once, as what every answer needs: to put a statement together takes longer than to run it.
-_ADD: Final = insert(GenerationRow)
-_ADD_LEASED: Final = _ADD.values(
+_ADD: Final = Statement(insert(GenerationRow))
+_ADD_LEASED: Final = insert(GenerationRow).values(
     lease_until=func.clock_timestamp() + bindparam("lease", type_=Interval)
 )
 _OWN_LIVE: Final = (
@@ -52,7 +52,7 @@ _OWN_LIVE: Final = (
     GenerationRow.fence == bindparam("own_fence"),
     IS_LIVE,
 )
-_BEGIN_EPOCH: Final = (
+_BEGIN_EPOCH: Final = Statement(
     update(GenerationRow)
     .where(*_OWN_LIVE)
     .values(status=Status.RUNNING, epoch=GenerationRow.epoch + 1)
@@ -63,12 +63,12 @@ _OF_GENERATION: Final = (
     .where(GenerationRow.id == bindparam("generation_id"))
     .scalar_subquery()
 )
-_END_SESSION: Final = (
+_END_SESSION: Final = Statement(
     update(SessionRow)
     .where(SessionRow.id == _OF_GENERATION)
     .returning(SessionRow.name, SessionRow.stream_responses, SessionRow.hidden)
 )
-_END: Final = (
+_END: Final = Statement(
     update(GenerationRow)
     .where(*_OWN_LIVE)
     .values(
@@ -81,9 +81,9 @@ _END: Final = (
     )
     .returning(*GenerationRow.__table__.c)
 )
-_END_MESSAGE: Final = update(MessageRow).where(MessageRow.id == bindparam("message_id"))
-_END_CHECKPOINTS: Final = delete(CheckpointRow).where(
-    CheckpointRow.generation_id == bindparam("ended_id")
+_END_MESSAGE: Final = Statement(update(MessageRow).where(MessageRow.id == bindparam("message_id")))
+_END_CHECKPOINTS: Final = Statement(
+    delete(CheckpointRow).where(CheckpointRow.generation_id == bindparam("ended_id"))
 )
 
 
@@ -122,7 +122,7 @@ async def add(
         "created_at": generation.created_at,
     }
     if lease_seconds is None:
-        await connection.execute(_ADD, values)
+        await _ADD.run(connection, values)
     else:
         await connection.execute(_ADD_LEASED, values | {"lease": timedelta(seconds=lease_seconds)})
 
@@ -146,7 +146,7 @@ async def begin_epoch(
 ) -> Epoch:
     """Raises StaleFence if the generation has ended or has a newer owner."""
     which = {"generation_id": generation_id, "own_fence": fence}
-    row = (await connection.execute(_BEGIN_EPOCH, which | _prompt(prompt))).first()
+    row = await _BEGIN_EPOCH.first(connection, which | _prompt(prompt))
     if row is None:
         raise StaleFence(generation_id)
     return Epoch(row.epoch, None if row.abort_requested_at is None else row.aborted_by or "user")
@@ -233,12 +233,11 @@ async def end(
     """
     failure, model = ending.failure, ending.answered_by
     # The session before its answers, as who purges it goes: in another order they could deadlock.
-    sessions = await connection.execute(
-        _END_SESSION, {"generation_id": generation_id, "last_activity": now()}
+    session = await _END_SESSION.first(
+        connection, {"generation_id": generation_id, "last_activity": now()}
     )
-    session = sessions.first()
-    rows = await connection.execute(
-        _END,
+    row = await _END.first(
+        connection,
         {
             "generation_id": generation_id,
             "own_fence": fence,
@@ -263,11 +262,10 @@ async def end(
             "agent": ending.agent,
         },
     )
-    row = rows.first()
     if session is None or row is None:
         return None
-    await connection.execute(_END_MESSAGE, {"message_id": row.message_id, "content": ending.text})
-    await connection.execute(_END_CHECKPOINTS, {"ended_id": generation_id})
+    await _END_MESSAGE.run(connection, {"message_id": row.message_id, "content": ending.text})
+    await _END_CHECKPOINTS.run(connection, {"ended_id": generation_id})
     generation = of_row(
         row,
         session.name,

@@ -10,6 +10,7 @@ from runnel.accounts.entities import ApiKey, User
 from runnel.errors import Code, RunnelError
 from runnel.store import users
 from runnel.store.ids import new_id
+from runnel.store.statements import Statement
 from runnel.store.tables import ApiKeyRow, UserRow
 
 #: A revoked key is kept so long, for every instance to see that it is.
@@ -22,7 +23,7 @@ _HOLDERS: Final = (
     .join(ApiKeyRow, ApiKeyRow.user_id == UserRow.id)
     .where(ApiKeyRow.revoked_at.is_(None), UserRow.disabled_at.is_(None))
 )
-_HOLDER: Final = _HOLDERS.where(ApiKeyRow.hash == bindparam("key_hash"))
+_HOLDER: Final = Statement(_HOLDERS.where(ApiKeyRow.hash == bindparam("key_hash")))
 
 
 async def add(
@@ -92,8 +93,7 @@ async def revoke(connection: AsyncConnection, user_id: str, key_id: str, moment:
 
 
 async def user(connection: AsyncConnection, key_hash: str) -> tuple[str, User] | None:
-    rows = await connection.execute(_HOLDER, {"key_hash": key_hash})
-    row = rows.first()
+    row = await _HOLDER.first(connection, {"key_hash": key_hash})
     return (row.key_id, users.user_of(row)) if row else None
 
 

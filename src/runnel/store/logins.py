@@ -1,6 +1,7 @@
 """Queries of logins and their refresh tokens. Which of two exchanges wins is decided here."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,6 +10,7 @@ from runnel.accounts.entities import User
 from runnel.accounts.ports import Account, Exchange, Exchanged
 from runnel.store import users
 from runnel.store.ids import new_id
+from runnel.store.statements import Statement
 from runnel.store.tables import LoginRow, RefreshTokenRow, UserRow, UtcDateTime
 
 
@@ -117,22 +119,20 @@ async def revoke_all(connection: AsyncConnection, user_id: str, moment: datetime
     )
 
 
-# Made once, as what every request asks: to put a statement together takes longer than to run it.
-_HOLDER = (
+_HOLDER: Final = Statement(
     select(*users.COLUMNS)
     .join(LoginRow, LoginRow.user_id == UserRow.id)
     .where(
         LoginRow.id == bindparam("login_id"),
         LoginRow.revoked_at.is_(None),
-        LoginRow.expires_at > bindparam("moment"),
+        LoginRow.expires_at > bindparam("moment", type_=UtcDateTime),
         UserRow.disabled_at.is_(None),
     )
 )
 
 
 async def user(connection: AsyncConnection, login_id: str, moment: datetime) -> User | None:
-    rows = await connection.execute(_HOLDER, {"login_id": login_id, "moment": moment})
-    row = rows.first()
+    row = await _HOLDER.first(connection, {"login_id": login_id, "moment": moment})
     return users.user_of(row) if row else None
 
 

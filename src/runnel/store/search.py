@@ -32,6 +32,7 @@ from runnel.chat.sessions.passages import Passage, passages
 from runnel.chat.sessions.searching import Match, Query
 from runnel.chat.sessions.snippets import Found, snippet
 from runnel.store.search_syntax import index_query, kept_words, owner_of
+from runnel.store.statements import Statement
 from runnel.store.tables import MessageRow, SearchDocumentRow, SessionRow
 
 #: The roles of messages that are found.
@@ -77,7 +78,7 @@ def texts(turns: Collection[Turn]) -> list[str]:
     return [turn.text for turn in turns if turn.role in _FOUND_ROLES]
 
 
-_ADD: Final = insert(SearchDocumentRow)
+_ADD: Final = Statement(insert(SearchDocumentRow))
 
 
 async def add(connection: AsyncConnection, user_id: str, documents: Sequence[Document]) -> None:
@@ -96,7 +97,7 @@ async def add(connection: AsyncConnection, user_id: str, documents: Sequence[Doc
         for passage in document.passages
     ]
     if rows:
-        await connection.execute(_ADD, rows)
+        await _ADD.run(connection, *rows)
 
 
 def documents(session_id: str, turns: Mapping[str, Turn], words: Prepared) -> list[Document]:

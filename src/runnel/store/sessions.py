@@ -26,6 +26,7 @@ from runnel.chat.sessions.refs import unknown_session
 from runnel.chat.sessions.values import AS_USUAL, ClientInfo, SessionSettings
 from runnel.store import attachments, tree
 from runnel.store.ids import new_id, now
+from runnel.store.statements import Statement
 from runnel.store.tables import MessageRow, SessionRow
 
 
@@ -91,12 +92,12 @@ _QUERY: Final = select(
     SessionRow.system_prompt,
     SessionRow.title.is_not(None).label("titled"),
 ).where(SessionRow.user_id == bindparam("own_user_id"), SessionRow.hidden.is_(False))
-# Made once: to put a statement together takes longer than to run it.
-_FOUND: Final = (
+_BY: Final = (
     _QUERY.where(SessionRow.id == bindparam("ref")),
     _QUERY.where(SessionRow.name == bindparam("ref")),
 )
-_LOCKED: Final = tuple(query.with_for_update() for query in _FOUND)
+_FOUND: Final = tuple(map(Statement, _BY))
+_LOCKED: Final = tuple(Statement(query.with_for_update()) for query in _BY)
 
 
 async def find(
@@ -107,7 +108,7 @@ async def find(
         return None
     by_id, named = _LOCKED if lock else _FOUND
     which = {"own_user_id": user_id, "ref": ref.id or ref.name}
-    row = (await connection.execute(by_id if ref.id else named, which)).first()
+    row = await (by_id if ref.id else named).first(connection, which)
     if row is None:
         return None
     settings = SessionSettings(
@@ -123,7 +124,7 @@ async def find(
     )
 
 
-_ADD: Final = insert(SessionRow)
+_ADD: Final = Statement(insert(SessionRow))
 
 
 async def add(
@@ -138,8 +139,8 @@ async def add(
     hidden: bool = False,
 ) -> None:
     """Writes a session down. `title` is what its question calls it, `leaf_id` its last message."""
-    await connection.execute(
-        _ADD,
+    await _ADD.run(
+        connection,
         {
             "id": session.id,
             "user_id": user_id,
@@ -167,8 +168,7 @@ _TURN: Final = (MessageRow.id, MessageRow.role, MessageRow.content, MessageRow.d
 _STEMS: Final = tree.stems(
     bindparam("leaf_id", type_=String()), bindparam("first", type_=Integer())
 )
-# Made once: to put it together takes longer than to run it.
-_TAIL: Final = (
+_TAIL: Final = Statement(
     select(*_TURN)
     .join(_STEMS, and_(MessageRow.stem_id == _STEMS.c.stem_id, MessageRow.depth <= _STEMS.c.upto))
     .where(MessageRow.content != "", MessageRow.depth >= bindparam("first", type_=Integer()))
@@ -190,7 +190,7 @@ async def branch(connection: AsyncConnection, leaf: tree.Place, most: int) -> Br
     Of a longer branch the last `most`, and all system turns before them: they hold for it all.
     """
     first = max(0, leaf.depth - most + 1)
-    tail = await connection.execute(_TAIL, {"leaf_id": leaf.id, "first": first})
+    tail = await _TAIL.rows(connection, {"leaf_id": leaf.id, "first": first})
     rules = await _rules(connection, leaf, first) if first else []
     rows = [*rules, *tail]
     beyond = first - len(rules)
@@ -227,13 +227,13 @@ async def _rules(
     return [row for row in found if row.depth <= upto.get(row.stem_id, -1)]
 
 
-_GO_ON: Final = update(SessionRow).where(SessionRow.id == bindparam("session_id"))
+_GO_ON: Final = Statement(update(SessionRow).where(SessionRow.id == bindparam("session_id")))
 
 
 async def go_on(
     connection: AsyncConnection, session: FoundSession, leaf_id: str, time: datetime
 ) -> None:
     """The message is the last one of the active branch."""
-    await connection.execute(
-        _GO_ON, {"session_id": session.id, "leaf_id": leaf_id, "last_activity": time}
+    await _GO_ON.run(
+        connection, {"session_id": session.id, "leaf_id": leaf_id, "last_activity": time}
     )

@@ -12,6 +12,7 @@ from runnel.chat.ports import Seen
 from runnel.errors import Code
 from runnel.events import FinishReason, Position, Usage
 from runnel.store import pages
+from runnel.store.statements import Statement
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 LIVE_STATES: Final = tuple(status.value for status in LIVE)
@@ -22,9 +23,8 @@ IS_LIVE: Final = GenerationRow.status.in_(
 )
 
 
-# Made once: to put a statement together takes longer than to run it.
-_LIVE: Final = select(GenerationRow.id).where(
-    GenerationRow.session_id == bindparam("session_id"), IS_LIVE
+_LIVE: Final = Statement(
+    select(GenerationRow.id).where(GenerationRow.session_id == bindparam("session_id"), IS_LIVE)
 )
 _WITH_TEXT: Final = (
     select(
@@ -36,15 +36,17 @@ _WITH_TEXT: Final = (
     .join(MessageRow, MessageRow.id == GenerationRow.message_id)
     .join(SessionRow, SessionRow.id == GenerationRow.session_id)
 )
-_ANY: Final = _WITH_TEXT.where(GenerationRow.id == bindparam("generation_id"))
-_OWN: Final = _ANY.where(
-    GenerationRow.user_id == bindparam("own_user_id"), SessionRow.purged_at.is_(None)
+_THIS: Final = _WITH_TEXT.where(GenerationRow.id == bindparam("generation_id"))
+_ANY: Final = Statement(_THIS)
+_OWN: Final = Statement(
+    _THIS.where(GenerationRow.user_id == bindparam("own_user_id"), SessionRow.purged_at.is_(None))
 )
 
 
 async def live_in_session(connection: AsyncConnection, session_id: str) -> str | None:
     """The id of the generation that is being made in a session."""
-    return await connection.scalar(_LIVE, {"session_id": session_id})
+    row = await _LIVE.first(connection, {"session_id": session_id})
+    return row and row.id
 
 
 async def asked_with(
@@ -67,11 +69,10 @@ async def get(
 ) -> Generation | None:
     """A generation with its text so far; with `user_id`, only if that user may see it."""
     if user_id is None:
-        rows = await connection.execute(_ANY, {"generation_id": generation_id})
+        row = await _ANY.first(connection, {"generation_id": generation_id})
     else:
         which = {"generation_id": generation_id, "own_user_id": user_id}
-        rows = await connection.execute(_OWN, which)
-    row = rows.first()
+        row = await _OWN.first(connection, which)
     return None if row is None else await _shown(connection, row)
 
 

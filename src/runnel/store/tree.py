@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from runnel.chat.entities import Turn
+from runnel.store.statements import Statement
 from runnel.store.tables import MessageRow
 
 _HEAD: Final = aliased(MessageRow, name="head")
@@ -32,23 +33,24 @@ class Place:
 
 
 _CHILD: Final = aliased(MessageRow, name="child")
-# Made once, as what every question asks: to put a statement together takes longer than to run it.
-_PLACE: Final = select(
-    MessageRow.id,
-    MessageRow.session_id,
-    MessageRow.parent_id,
-    MessageRow.role,
-    MessageRow.stem_id,
-    MessageRow.depth,
-    exists()
-    .where(_CHILD.stem_id == MessageRow.stem_id, _CHILD.depth == MessageRow.depth + 1)
-    .label("continued"),
-    (MessageRow.content == "").label("empty"),
-).where(MessageRow.id == bindparam("message_id"))
+_PLACE: Final = Statement(
+    select(
+        MessageRow.id,
+        MessageRow.session_id,
+        MessageRow.parent_id,
+        MessageRow.role,
+        MessageRow.stem_id,
+        MessageRow.depth,
+        exists()
+        .where(_CHILD.stem_id == MessageRow.stem_id, _CHILD.depth == MessageRow.depth + 1)
+        .label("continued"),
+        (MessageRow.content == "").label("empty"),
+    ).where(MessageRow.id == bindparam("message_id"))
+)
 
 
 async def place(connection: AsyncConnection, message_id: str) -> Place | None:
-    row = (await connection.execute(_PLACE, {"message_id": message_id})).first()
+    row = await _PLACE.first(connection, {"message_id": message_id})
     return None if row is None else Place(*row)
 
 
@@ -81,7 +83,7 @@ async def newest_leaf(connection: AsyncConnection, place: Place) -> str:
     return newest or place.id
 
 
-_GROW: Final = insert(MessageRow)
+_GROW: Final = Statement(insert(MessageRow))
 
 
 async def grow(
@@ -97,9 +99,9 @@ async def grow(
     stem_id = parent.stem_id if parent is not None and goes_on else ids[0]
     first_depth = 0 if parent is None else parent.depth + 1
     parents = [parent and parent.id, *ids[:-1]]
-    await connection.execute(
-        _GROW,
-        [
+    await _GROW.run(
+        connection,
+        *(
             {
                 "id": message_id,
                 "session_id": session_id,
@@ -113,5 +115,5 @@ async def grow(
             for number, (message_id, parent_id, turn) in enumerate(
                 zip(ids, parents, turns.values(), strict=True)
             )
-        ],
+        ),
     )

@@ -11,6 +11,7 @@ from runnel.accounts.entities import ListedUser, User, UserRole
 from runnel.accounts.ports import Account
 from runnel.errors import Code, RunnelError
 from runnel.store.ids import new_id, now
+from runnel.store.statements import Statement
 from runnel.store.tables import LoginRow, UserRow
 
 #: What `user_of` needs.
@@ -80,12 +81,11 @@ async def has_admin(connection: AsyncConnection) -> bool:
     return found is not None
 
 
-# Made once, as what every question asks: to put a statement together takes longer than to run it.
-_LEAVING = select(UserRow.leaving_until).where(
+_LEAVING: Final = select(UserRow.leaving_until).where(
     UserRow.id == bindparam("user_id"), UserRow.disabled_at.is_(None)
 )
-_ADMITTING = _LEAVING.with_for_update(read=True)
-_ADMITTING_ALONE = _LEAVING.with_for_update(key_share=True)
+_ADMITTING: Final = Statement(_LEAVING.with_for_update(read=True))
+_ADMITTING_ALONE: Final = Statement(_LEAVING.with_for_update(key_share=True))
 
 
 async def admit(connection: AsyncConnection, user_id: str, *, alone: bool = False) -> None:
@@ -95,7 +95,7 @@ async def admit(connection: AsyncConnection, user_id: str, *, alone: bool = Fals
     `conflict` while it is being deleted.
     """
     admitting = _ADMITTING_ALONE if alone else _ADMITTING
-    row = (await connection.execute(admitting, {"user_id": user_id})).first()
+    row = await admitting.first(connection, {"user_id": user_id})
     if row is None:
         # Who asks is found before the body is read, which may have taken long.
         raise RunnelError(Code.UNAUTHORIZED, "The account was disabled meanwhile.")
