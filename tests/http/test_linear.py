@@ -19,6 +19,7 @@ from provider import Answer
 from reading import dechunked, parsed_events, simplest_text, text_of
 from runnel.store.chat import ChatStore
 from standing import Standing, standing
+from statements import told_of_statements
 
 SHORT = 1000
 LONG = 32_000
@@ -87,7 +88,8 @@ def written(stand: Standing, cost: Cost) -> Generator[None]:
     """Counts what goes into the database."""
     store = stand.server.server.parts.chat._making._store
     assert isinstance(store, ChatStore)
-    engine = store._database.engine.sync_engine
+    database = store._database
+    engine = database.engine.sync_engine
     log = stand.server.settings.data_dir / "runnel.db-wal"
 
     def keep_log(connection: Any, _record: object, _proxy: object) -> None:
@@ -96,20 +98,17 @@ def written(stand: Standing, cost: Cost) -> Generator[None]:
         cursor.execute("PRAGMA wal_autocheckpoint=0")
         cursor.close()
 
-    def count(
-        _connection: object, cursor: Any, statement: str, values: tuple[object, ...], *_: object
-    ) -> None:
+    def count(statement: str, values: Sequence[object], rows: int) -> None:
         cost.statements += 1
         cost.checkpoints += statement.startswith("INSERT INTO checkpoints")
-        cost.rows += max(cursor.rowcount, 0)
+        cost.rows += max(rows, 0)
         cost.parameters += sum(len(str(value)) for value in values)
 
     event.listen(engine, "checkout", keep_log)
-    event.listen(engine, "after_cursor_execute", count)
     before = log.stat().st_size
-    yield
+    with told_of_statements(database, count):
+        yield
     cost.database = log.stat().st_size - before
-    event.remove(engine, "after_cursor_execute", count)
     event.remove(engine, "checkout", keep_log)
 
 

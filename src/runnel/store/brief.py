@@ -100,7 +100,7 @@ def _run(connection: AsyncConnection, statement: str) -> None:
     """What SQLAlchemy has no part in. Raises what it would."""
     direct: sqlite3.Connection = connection.info[DIRECT]
     try:
-        sqlite3.Cursor(direct).execute(statement)
+        direct.cursor(sqlite3.Cursor).execute(statement)
     except sqlite3.Error as error:
         raise wrapped(error, statement, connection.dialect) from error
 

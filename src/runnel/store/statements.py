@@ -51,14 +51,15 @@ class Statement:
             return
         compiled = self._compiled_for(connection.dialect, values[0])
         try:
-            direct.executemany(compiled.text, map(compiled.bound, values))
+            direct.cursor(sqlite3.Cursor).executemany(compiled.text, map(compiled.bound, values))
         except sqlite3.Error as error:
             raise wrapped(error, compiled.text, connection.dialect) from error
 
     def _run(self, direct: sqlite3.Connection, dialect: Dialect, values: Values) -> list[Any]:
         compiled = self._compiled_for(dialect, values)
         try:
-            found = direct.execute(compiled.text, compiled.bound(values)).fetchall()
+            cursor = direct.cursor(sqlite3.Cursor)
+            found = cursor.execute(compiled.text, compiled.bound(values)).fetchall()
         except sqlite3.Error as error:
             raise wrapped(error, compiled.text, dialect) from error
         return compiled.shown(found)

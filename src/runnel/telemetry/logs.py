@@ -27,6 +27,16 @@ _SHORTEST_SECRET: Final = 6
 
 Event = MutableMapping[str, Any]
 
+_SHARED: Final[list[structlog.typing.Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+#: One list for good: loggers keep it, however often logs are configured.
+_PROCESSORS: Final = [*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
+
 
 def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
     """Sends every log of the process, the libraries' too, through one form.
@@ -34,13 +44,8 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
     `secrets` are values that must never be written; what looks like a token never is either.
     """
     wanted = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
+    # No line says any of it, and each would look it up.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     render: structlog.typing.Processor
     if as_json:
         render = structlog.processors.JSONRenderer()
@@ -53,7 +58,7 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
             "formatters": {
                 "runnel": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": shared,
+                    "foreign_pre_chain": _SHARED,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         _redactor(secrets),
@@ -81,10 +86,11 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
         }
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=_PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
+        # Else each line would look up the frames to its caller for its logger's name.
+        cache_logger_on_first_use=True,
     )
 
 

@@ -1,0 +1,80 @@
+"""Counts what a database is asked, whichever way that goes: through SQLAlchemy, or briefly."""
+
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+
+from runnel.store.engine import Database
+from runnel.store.statements import DIRECT
+
+#: Told of each statement: its text, its values, and of how many rows it was.
+Told = Callable[[str, Sequence[object], int], None]
+
+
+class _Cursor:
+    def __init__(self, cursor: sqlite3.Cursor, told: Told) -> None:
+        self._cursor = cursor
+        self._told = told
+
+    def execute(self, text: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        self._cursor.execute(text, values)
+        if not text.startswith(("BEGIN", "COMMIT")):
+            self._told(text, values, self._cursor.rowcount)
+        return self._cursor
+
+    def executemany(self, text: str, rows: Iterable[Sequence[Any]]) -> None:
+        every = [*rows]
+        self._cursor.executemany(text, every)
+        self._told(text, [value for row in every for value in row], self._cursor.rowcount)
+
+
+class _Connection:
+    """SQLite's own, in which statements run at once."""
+
+    def __init__(self, connection: sqlite3.Connection, told: Told) -> None:
+        self._connection = connection
+        self._told = told
+
+    def cursor(self, kind: type[sqlite3.Cursor]) -> _Cursor:
+        return _Cursor(self._connection.cursor(kind), self._told)
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+
+@contextmanager
+def told_of_statements(database: Database, told: Told) -> Generator[None]:
+    """Inside, of all statements but those that begin and end transactions."""
+
+    def after(
+        _connection: object,
+        cursor: Any,
+        text: str,
+        values: Any,
+        _context: object,
+        many: bool,  # noqa: FBT001 - SQLAlchemy's signature
+    ) -> None:
+        if text.startswith("BEGIN"):
+            return
+        flat = [value for row in values for value in row] if many else values
+        told(text, flat, cursor.rowcount)
+
+    engines = [database.engine.sync_engine]
+    brief = database._brief
+    info: Any = None
+    if brief is not None and brief._connection is not None:
+        engines.append(brief._engine.sync_engine)
+        info = brief._connection.info
+        info[DIRECT] = _Connection(info[DIRECT], told)
+    for engine in engines:
+        event.listen(engine, "after_cursor_execute", after)
+    try:
+        yield
+    finally:
+        for engine in engines:
+            event.remove(engine, "after_cursor_execute", after)
+        if info is not None:
+            info[DIRECT] = info[DIRECT]._connection
