@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal, cast
 
 from jose import jwk, jws
@@ -20,6 +21,8 @@ TokenType = Literal["access", "refresh", "ticket", "socket"]
 
 LEAST_SECRET_BYTES: Final = 32
 MOST_TOKEN_CHARACTERS: Final = 8192
+#: Of so many tokens it is remembered that we signed them; of others it is not.
+MOST_REMEMBERED: Final = 1024
 #: How far, in seconds, another instance's clock may be ahead of ours.
 LEEWAY_SECONDS: Final = 60
 _ALGORITHM: Final = "HS256"
@@ -68,6 +71,8 @@ class Tokens:
                 "The JWT secret is a public key or certificate; it has to be a random text."
             ) from None
         self._clock = clock
+        # A token says for good what it says; whether that holds still is looked at each time.
+        self._verified = lru_cache(MOST_REMEMBERED)(self._verify)
 
     def sign(self, claims: Claims) -> str:
         said: dict[str, object] = {
@@ -87,22 +92,25 @@ class Tokens:
     def read(self, token: str, expected: TokenType) -> Claims:
         """What a token of ours says. Raises RunnelError `unauthorized` for all else."""
         claims = self._verified(token)
-        if claims is None or claims.type != expected:
+        if claims.type != expected:
             raise refused()
         now = self._clock().timestamp()
         if claims.expires_at <= now or claims.issued_at > now + LEEWAY_SECONDS:
             raise refused()
         return claims
 
-    def _verified(self, token: str) -> Claims | None:
+    def _verify(self, token: str) -> Claims:
         if len(token) > MOST_TOKEN_CHARACTERS or not _FORM.fullmatch(token):
-            return None
+            raise refused()
         try:
-            return _claims(json.loads(jws.verify(token, self._key, [_ALGORITHM])))
+            claims = _claims(json.loads(jws.verify(token, self._key, [_ALGORITHM])))
         # Fuzzed, jose 3.5 lets RecursionError out, for a header of many brackets, beside its own;
         # json adds ValueError. The other two are what its untyped parts would raise.
         except (JOSEError, ValueError, RecursionError, TypeError, AttributeError):
-            return None
+            raise refused() from None
+        if claims is None:
+            raise refused()
+        return claims
 
 
 def _claims(payload: object) -> Claims | None:

@@ -5,9 +5,10 @@ import logging.config
 import re
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
+from typing_extensions import override
 
 #: Each branch takes all it has looked at, so that no input is looked at twice: what is logged
 #: comes from anybody.
@@ -57,7 +58,7 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
             "disable_existing_loggers": False,
             "formatters": {
                 "runnel": {
-                    "()": structlog.stdlib.ProcessorFormatter,
+                    "()": _Formatter,
                     "foreign_pre_chain": _SHARED,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -92,6 +93,21 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
         # Else each line would look up the frames to its caller for its logger's name.
         cache_logger_on_first_use=True,
     )
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """The same for lines of our own, without making each record anew."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        said: object = record.msg
+        if not isinstance(said, dict):
+            return super().format(record)
+        event: Event = {**cast("Event", said)}
+        # The first of them only takes away what is put there for the libraries' lines.
+        for process in self.processors[1:]:
+            event = cast("Event", process(None, record.levelname, event))
+        return cast("str", event)
 
 
 def concealing(secrets: Iterable[str]) -> Callable[[str], str]:
