@@ -161,12 +161,12 @@ class Database:
             async with self._readers.turn(), self.engine.connect() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
                 assert driver is not None
-                await driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                await driver.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
                 async with self._writers.turn():
                     # Now that nobody writes all of it is taken, and the log begins anew; who
                     # writes first then waits for the disk, so this is done here.
-                    await driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                    await driver.execute(f"PRAGMA user_version={self._commits}")
+                    await driver.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+                    await driver.execute_fetchall(f"PRAGMA user_version={self._commits}")
         except (DBAPIError, sqlite3.Error, *_AWAY) as error:
             _log.warning("database.not_checkpointed", why=str(getattr(error, "orig", error)))
         finally:
