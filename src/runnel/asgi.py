@@ -12,9 +12,10 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from runnel.bootstrap.heap import give_back_large_blocks, settled
 from runnel.bootstrap.logs import configure_logs
 from runnel.bootstrap.patience import open_patiently
-from runnel.bootstrap.server import Server, settle
+from runnel.bootstrap.server import Server
 from runnel.edge.app import create_app
 from runnel.edge.cli.awaiting import cancelled, first_of
 from runnel.edge.cli.banner import admin_lines
@@ -43,6 +44,7 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        give_back_large_blocks()
         async with AsyncExitStack() as stack:
             try:
                 settings = load_settings()
@@ -81,7 +83,8 @@ async def _open(
             _log.error("server.not_opened", why=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
         else:
-            settle()
+            settling = settled(server.parts.metrics.gauge, server.is_quiet)
+            await stack.enter_async_context(settling)
             print(admin_lines(settings, server), flush=True)  # noqa: T201 - for whoever started it
             return server
 

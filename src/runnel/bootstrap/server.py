@@ -1,7 +1,6 @@
 """A server with all its parts: opened in their order, and closed in the opposite one."""
 
-import gc
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -67,11 +66,15 @@ _ROWS_A_LOOK: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs. `new_admin_password` is set once, when the first admin was made."""
+    """A server that runs. `new_admin_password` is set once, when the first admin was made.
+
+    `is_quiet`: no answer is being made or followed.
+    """
 
     parts: Parts
     administration: Administration
     new_admin_password: str | None
+    is_quiet: Callable[[], bool]
 
     async def drain(self) -> None:
         """Takes no more questions; gives what runs the grace, then interrupts it.
@@ -238,7 +241,12 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         )
         # Last in, first out: whatever still runs is ended while everything else is there.
         stack.push_async_callback(chat.drain, 0)
-        yield Server(parts, who.administration, password)
+        yield Server(
+            parts,
+            who.administration,
+            password,
+            is_quiet=lambda: not (len(running) or len(answers.followers)),
+        )
 
 
 async def _tell_of_crashed(
@@ -250,16 +258,6 @@ async def _tell_of_crashed(
         questions = await reports.questions([generation.id for generation in some])
         for generation in some:
             telemetry.found_ended(generation, questions.get(generation.id, ""))
-
-
-def settle() -> None:
-    """To be called once by a process that serves, when all is loaded and nobody is connected.
-
-    The libraries leave some 140,000 objects that stay for good. Each full collection would look
-    through them all, and stop every stream for a tenth of a second meanwhile.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _wake(watch: Watch, order: Order) -> None:

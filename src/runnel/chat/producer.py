@@ -119,6 +119,7 @@ class Producer:
             await self._closing.give_up(self.generation, ending, self._question.text)
         finally:
             self._writer.close()
+            self._writer.forget()
 
     @property
     def stopped(self) -> bool:

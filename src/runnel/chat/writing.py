@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -126,6 +126,13 @@ class Writer:
         """Gives up whatever is not confirmed."""
         self._give_up()
 
+    def forget(self) -> None:
+        """To be called after `close`, by whose callbacks these are: both would hold each other, and
+        all of the question, until the garbage collector came by.
+        """
+        self._text = str
+        self._fitted = self._tell_lost = _gone
+
     async def _begin(self, first: Callable[[], Event]) -> str | None:
         generation = self._generation
         while True:
@@ -243,3 +250,7 @@ class Writer:
 
 def _tokens(events: Sequence[Event]) -> int:
     return sum(isinstance(event, Token) for event in events)
+
+
+def _gone() -> Any:
+    """Nobody is there any more to be asked or told. Any: whatever was asked for."""

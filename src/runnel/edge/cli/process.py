@@ -13,8 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from typing_extensions import override
 
+from runnel.bootstrap.heap import give_back_large_blocks, settled
 from runnel.bootstrap.patience import open_patiently
-from runnel.bootstrap.server import Server, settle
+from runnel.bootstrap.server import Server
 from runnel.edge.app import create_app
 from runnel.edge.cli.awaiting import cancelled, first_of
 from runnel.edge.cli.banner import banner
@@ -60,6 +61,7 @@ class Shell:
 
 def run_process(settings: Settings, listening: socket.socket, starter: Starter) -> None:
     """Serves on a socket that was bound, until a signal. Raises StartupError."""
+    give_back_large_blocks()
     config = uvicorn.Config(
         Front(settings),
         lifespan="off",
@@ -114,7 +116,7 @@ async def _open(
 ) -> tuple[Server, ASGIApp]:
     server = await open_patiently(settings, stack, away)
     app = create_app(server.parts)
-    settle()
+    await stack.enter_async_context(settled(server.parts.metrics.gauge, server.is_quiet))
     return server, app
 
 

@@ -8,12 +8,13 @@ from typing import Final
 
 import anyio
 import structlog
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from runnel.chat.following import Follower
 from runnel.edge.dialects.sse import SseDialect, encode, retry_line
+from runnel.edge.http.event_stream import EventStream
 from runnel.events import Batch
 from runnel.settings import Settings
 
@@ -47,7 +48,7 @@ def writing(dialect: SseDialect) -> Write:
     return write
 
 
-class AnswerStream(EventSourceResponse):
+class AnswerStream(EventStream):
     """Sends what is written of a follower. Closing it, however it comes, only detaches.
 
     `held` is given back at the end.
