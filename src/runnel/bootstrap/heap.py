@@ -13,6 +13,9 @@ from typing import Any, Final, NoReturn
 
 from runnel.bootstrap.background import running
 
+#: Shows a number: its name, what it is, and what it is now.
+Gauge = Callable[[str, str, Callable[[], float]], None]
+
 #: A collection of the youngest after so many new objects more than went, one of the middle ones
 #: after ten of those: 10,000 objects at most, which takes 5 ms. A full one, whose time grows with
 #: all that the answers under way and the logs hold, only if there was no quiet moment for it
@@ -37,10 +40,8 @@ def give_back_large_blocks() -> None:
 
 
 @asynccontextmanager
-async def settled(
-    gauge: Callable[[str, str, Callable[[], float]], None], is_quiet: Callable[[], bool]
-) -> AsyncGenerator[None]:
-    """To be entered once, when all is loaded and nobody is connected yet. `gauge` shows a number.
+async def settled(gauge: Gauge, is_quiet: Callable[[], bool]) -> AsyncGenerator[None]:
+    """To be entered once, when all is loaded and nobody is connected yet.
 
     What is there then stays for good, 300,000 objects: each full collection would look through
     them all, and stop every stream for a tenth of a second meanwhile.
