@@ -17,12 +17,12 @@ from runnel.bootstrap.background import running
 Gauge = Callable[[str, str, Callable[[], float]], None]
 
 #: A collection of the youngest after so many new objects more than went, one of the middle ones
-#: after ten of those: 10,000 objects at most, which takes 5 ms. A full one, whose time grows with
+#: after seven of those: 5,000 objects at most, which takes 4 ms. A full one, whose time grows with
 #: all that the answers under way and the logs hold, only if there was no quiet moment for it
 #: while a million objects more came than went. An answer leaves 40 behind that need it.
-_THRESHOLDS: Final = (1000, 10, 100)
+_THRESHOLDS: Final = (700, 7, 200)
 #: In a quiet moment already after so many of the middle ones.
-_WORTH_A_LOOK: Final = 10
+_WORTH_A_LOOK: Final = 20
 _LOOK_SECONDS: Final = 2.0
 #: Larger blocks are taken from the system and given back to it (mallopt(3)). Left to itself, glibc
 #: keeps for good what the hash of a password took, 19 MB, in each of the threads that make them.
