@@ -12,10 +12,12 @@ LATE_MILLISECONDS: Final = 100
 FIRST_MILLISECONDS: Final = 500
 MOST: Final = 1600
 _LEAST: Final = 4
+#: Of a probe: until all have begun, and how long they then go on together.
 _RAMP_SECONDS: Final = 5
 _FULL_SECONDS: Final = 4
-_QUICK_SECONDS: Final = 2
-_MOST_PROBES: Final = 9
+#: Of the search; the probe that runs is not cut off.
+_SEARCH_SECONDS: Final = 90
+_QUICK_SEARCH_SECONDS: Final = 40
 #: As much of its core do the tools take before they might be what is measured.
 _TOOLS_SHARE: Final = 0.9
 _RESTING_SHARE: Final = 0.05
@@ -63,8 +65,9 @@ def capacity(
     good, bad = 0, MOST + 1
     probes: list[Probe] = []
     streams = start
-    while len(probes) < _MOST_PROBES and streams not in {good, bad}:
-        probes.append(probe(server, provider, streams, quick=quick))
+    until = time.monotonic() + (_QUICK_SEARCH_SECONDS if quick else _SEARCH_SECONDS)
+    while time.monotonic() < until and streams not in {good, bad}:
+        probes.append(probe(server, provider, streams))
         if probes[-1].passed:
             good = streams
         else:
@@ -82,14 +85,13 @@ def capacity(
     return Capacity(good, bounded, probes)
 
 
-def probe(server: Server, provider: Provider, streams: int, *, quick: bool) -> Probe:
+def probe(server: Server, provider: Provider, streams: int) -> Probe:
     """Streams that begin within five seconds and then all go on; every token of theirs counts."""
-    full = _QUICK_SECONDS if quick else _FULL_SECONDS
     answer = ANSWERS["M"]
     generator = Generator(server.ask(answer), expected=None)
     load = generator.load
     # Once so many were late, whatever comes cannot make it pass.
-    hopeless = streams * answer.rate * (_RAMP_SECONDS / 2 + full) / 100
+    hopeless = streams * answer.rate * (_RAMP_SECONDS / 2 + _FULL_SECONDS) / 100
     began: tuple[float, int] | None = None
     rate = tools = 0.0
     finished = False
@@ -99,7 +101,7 @@ def probe(server: Server, provider: Provider, streams: int, *, quick: bool) -> P
         nonlocal began, rate, tools, finished
         if elapsed >= _RAMP_SECONDS and began is None:
             began = elapsed, load.tokens
-        if finished or (elapsed < _RAMP_SECONDS + full and load.over <= hopeless):
+        if finished or (elapsed < _RAMP_SECONDS + _FULL_SECONDS and load.over <= hopeless):
             return
         finished = True
         if began and elapsed > began[0]:

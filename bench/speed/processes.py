@@ -12,7 +12,7 @@ from typing import Final
 
 SERVER_CORE: Final = 0
 TOOLS_CORE: Final = 1
-_START_SECONDS: Final = 60
+_START_SECONDS: Final = 180
 _ROOT: Final = Path(__file__).parents[2]
 
 

@@ -36,7 +36,7 @@ class Bench:
         self.provider = provider
         self.quick = quick
         self.results = results
-        self._names = names
+        self.names = names
         self._capacities: dict[str, int] = {}
 
     def run(self, only: list[str]) -> None:
@@ -48,9 +48,9 @@ class Bench:
                 self.results.note(f"{name}: {type(error).__name__}: {error}"[:500])
                 _say(f"{name}: {error!r}")
 
-    def servers(self) -> Generator[Server]:
-        """Each in turn, started for this alone."""
-        for name in self._names:
+    def servers(self, names: list[str] | None = None) -> Generator[Server]:
+        """Each in turn, or those named, started for this alone."""
+        for name in self.names if names is None else names:
             with servers.SERVERS[name](self.provider) as server:
                 yield server
 
@@ -126,7 +126,9 @@ def most(bench: Bench) -> None:
 
 
 def many(bench: Bench) -> None:
-    for server in bench.servers():
+    # What the others hold is for comparison, and hardly changes: one round tells it.
+    measured = "stream" in bench.results.values
+    for server in bench.servers(["runnel"] if measured or bench.quick else None):
         held = memory.held(server, bench.provider)
         bench.add("fresh", server.name, held.fresh / _MB)
         bench.add("idle", server.name, held.idle / _MB)

@@ -63,7 +63,7 @@ def warm(server: Server) -> None:
 
 def fast(*, quick: bool) -> Shape:
     """S: 16 streams of 500 tokens, as fast as possible."""
-    return Shape("S", 16, 64 if quick else 160)
+    return Shape("S", 16, 32 if quick else 96)
 
 
 def paced(*, quick: bool) -> Shape:
