@@ -107,7 +107,7 @@ def _panel(
             parts += [_rule(left, y, "grid"), _text(left - 8, y + 4, label, anchor="end")]
     for streams in _STREAMS:
         parts.append(_text(_x(left, streams), _BOTTOM + 20, str(streams), anchor="middle"))
-    for server in servers:
+    for server in reversed(servers):  # the first stands before the others
         points = [
             f"{_x(left, streams):.1f},{axis.y(height):.1f}"
             for streams, height in _medians(results.points, server, value)
@@ -151,5 +151,5 @@ def _legend(servers: list[str]) -> str:
             f'<line class="line {server}" x1="{x}" x2="{x + 20}" y1="{y - 4}" y2="{y - 4}"/>'
         )
         parts.append(_text(x + 26, y, title))
-        x += 50 + 7 * len(title)
+        x += 56 + 6.2 * len(title)
     return "\n".join(parts)
