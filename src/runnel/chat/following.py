@@ -109,8 +109,9 @@ class Follower:
         if isinstance(batches[0].events[0], Reset):
             self._count_reset()
         self._began = True
-        self._cursor = batches[-1].last
-        self.finished = batches[-1].events[-1].terminal
+        last = batches[-1]
+        self._cursor = last.last
+        self.finished = last.events[-1].terminal
         return batches
 
     def _count_reset(self) -> None:

@@ -178,26 +178,27 @@ class Writer:
                 self._generation.id, self._generation.fence, self._position, events
             )
             if flight.done():
-                self._landed(events, flight)
+                self._landed(self._written, flight)
             else:
                 self._flight = flight
-                flight.add_done_callback(partial(self._arrived, events))
+                flight.add_done_callback(partial(self._arrived, self._written))
 
-    def _arrived(self, events: Sequence[Event], flight: asyncio.Future[Position]) -> None:
+    def _arrived(self, upto: int, flight: asyncio.Future[Position]) -> None:
         if flight is not self._flight:
             return  # of an epoch that is over
         self._flight = None
-        self._landed(events, flight)
+        self._landed(upto, flight)
         self._send()
         self._changed()
 
-    def _landed(self, events: Sequence[Event], flight: asyncio.Future[Position]) -> None:
+    def _landed(self, upto: int, flight: asyncio.Future[Position]) -> None:
+        """`upto` tokens of the text were written when it was sent."""
         if flight.cancelled():  # the log was closed
             return
         error = flight.exception()
         if error is None:
             self._position = flight.result()
-            self._confirmed += _tokens(events)
+            self._confirmed = upto
         elif isinstance(error, LogMissing | PositionConflict):
             _log.warning("stream.lost", generation_id=self._generation.id, why=str(error))
             self._beginning = asyncio.create_task(self._begin_again())

@@ -15,18 +15,18 @@ _ENCODED_BATCHES: Final = 16
 
 def batch_of(epoch: int, offset: int, events: Sequence[Event], *, shared: bool) -> Batch:
     """`shared`: its readers share what dialects make of it."""
-    size = _BATCH_BYTES + sum(map(size_of, events))
+    size = _BATCH_BYTES
+    for event in events:
+        size += size_of(event)
     return Batch(epoch, offset, tuple(events), size, frames={} if shared else None)
 
 
 def size_of(event: Event) -> int:
-    match event:
-        case Token() | Reset():
-            return _EVENT_BYTES + getsizeof(event.text)
-        case ToolCall():
-            return _EVENT_BYTES + sum(map(getsizeof, (event.id, event.name, event.arguments)))
-        case _:
-            return _EVENT_BYTES
+    if isinstance(event, Token | Reset):
+        return _EVENT_BYTES + getsizeof(event.text)
+    if isinstance(event, ToolCall):
+        return _EVENT_BYTES + sum(map(getsizeof, (event.id, event.name, event.arguments)))
+    return _EVENT_BYTES
 
 
 def add_last(batches: list[Batch], batch: Batch) -> None:

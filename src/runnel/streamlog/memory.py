@@ -227,9 +227,12 @@ class MemoryReader:
         log = self._home.log_of(self._generation_id)
         if log is None:
             return ()
-        batches: list[Batch] = []
         if log is not self._log:
-            batches += self._place(log)
+            batches = [*self._place(log)]
+        elif self._index == len(log.batches):
+            return ()
+        else:
+            batches = []
         size = sum(batch.size for batch in batches)
         while self._index < len(log.batches) and size < self._home.page_bytes:
             batch = log.batches[self._index]

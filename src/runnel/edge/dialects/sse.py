@@ -45,7 +45,7 @@ class TextDialect:
         tail = _id(position) if self.ids else b"\n"
         if isinstance(event, Token):
             # A line break inside a token becomes a further `data:` line of the same frame.
-            return b"data: " + event.text.encode().replace(b"\n", b"\ndata: ") + b"\n" + tail
+            return b"data: %b\n%b" % (event.text.encode().replace(b"\n", b"\ndata: "), tail)
         if isinstance(event, Start | ToolCall):
             return b""
         done = DONE + tail if event.terminal else b""
@@ -73,7 +73,8 @@ def dialect_of(name: Format, *, ids: bool) -> SseDialect:
 
 def encode(dialect: SseDialect, batches: Iterable[Batch]) -> bytes:
     """The frames of batches, for one write."""
-    return b"".join(_encode(dialect, batch) for batch in batches)
+    frames = [_encode(dialect, batch) for batch in batches]
+    return frames[0] if len(frames) == 1 else b"".join(frames)
 
 
 def retry_line() -> bytes:
@@ -84,9 +85,12 @@ def retry_line() -> bytes:
 def _encode(dialect: SseDialect, batch: Batch) -> bytes:
     frames = None if batch.frames is None else batch.frames.get(dialect.key)
     if frames is None:
+        epoch, offset = batch.epoch, batch.offset
         frames = b"".join(
-            dialect.frame(event, Position(batch.epoch, batch.offset + index))
-            for index, event in enumerate(batch.events)
+            [
+                dialect.frame(event, Position(epoch, place))
+                for place, event in enumerate(batch.events, offset)
+            ]
         )
         if batch.frames is not None:
             batch.frames[dialect.key] = frames
