@@ -17,12 +17,13 @@ from runnel.bootstrap.background import running
 Gauge = Callable[[str, str, Callable[[], float]], None]
 
 #: A collection of the youngest after so many new objects more than went, one of the middle ones
-#: after seven of those: 5,000 objects at most, which takes 4 ms. A full one, whose time grows with
-#: all that the answers under way and the logs hold, only if there was no quiet moment for it
-#: while a million objects more came than went. An answer leaves 40 behind that need it.
-_THRESHOLDS: Final = (700, 7, 200)
+#: after five of those: 2,500 objects at most, which takes 2 ms, and 10 on a busy machine. A full
+#: one, whose time grows with all that the answers under way and the logs hold, only if there was no
+#: quiet moment for it while five million objects more came than went: three are full logs
+#: (LOG_TOTAL_BYTES), and hardly anything of an answer needs a collector to go.
+_THRESHOLDS: Final = (500, 5, 2000)
 #: In a quiet moment already after so many of the middle ones.
-_WORTH_A_LOOK: Final = 20
+_WORTH_A_LOOK: Final = 40
 _LOOK_SECONDS: Final = 2.0
 #: Larger blocks are taken from the system and given back to it (mallopt(3)). Left to itself, glibc
 #: keeps for good what the hash of a password took, 19 MB, in each of the threads that make them.
