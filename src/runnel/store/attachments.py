@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, delete, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Attachment
@@ -139,6 +139,15 @@ async def use(
     )
 
 
+# Put together once: that takes longer than to run it.
+_OF_MESSAGES: Final = (
+    select(*_COLUMNS, MessageAttachmentRow.message_id)
+    .join(MessageAttachmentRow, MessageAttachmentRow.attachment_id == AttachmentRow.id)
+    .where(MessageAttachmentRow.message_id.in_(bindparam("message_ids", expanding=True)))
+    .order_by(MessageAttachmentRow.message_id, MessageAttachmentRow.ordinal)
+)
+
+
 async def of_messages(
     connection: AsyncConnection, message_ids: Sequence[str]
 ) -> dict[str, list[Attachment]]:
@@ -146,7 +155,7 @@ async def of_messages(
     found: dict[str, list[Attachment]] = {}
     for begin in range(0, len(message_ids), _MESSAGES_A_QUERY):
         some = message_ids[begin : begin + _MESSAGES_A_QUERY]
-        for row in await connection.execute(_of_messages(some)):
+        for row in await connection.execute(_OF_MESSAGES, {"message_ids": [*some]}):
             found.setdefault(row.message_id, []).append(_attachment(row))
     return found
 
@@ -179,15 +188,6 @@ async def _own(
         select(*_COLUMNS).where(AttachmentRow.id.in_(ids), AttachmentRow.user_id == user_id)
     )
     return {row.id: _attachment(row) for row in rows}
-
-
-def _of_messages(message_ids: Sequence[str]) -> Select[*tuple[Any, ...]]:
-    return (
-        select(*_COLUMNS, MessageAttachmentRow.message_id)
-        .join(MessageAttachmentRow, MessageAttachmentRow.attachment_id == AttachmentRow.id)
-        .where(MessageAttachmentRow.message_id.in_(message_ids))
-        .order_by(MessageAttachmentRow.message_id, MessageAttachmentRow.ordinal)
-    )
 
 
 def _attachment(row: Row[*tuple[Any, ...]]) -> Attachment:

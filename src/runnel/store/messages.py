@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from sqlalchemy import Row, and_, func, select, tuple_
+from sqlalchemy import Integer, Row, String, and_, bindparam, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Attachment, Role, Status
@@ -12,6 +12,7 @@ from runnel.chat.sessions.ports import MessagePage
 from runnel.store import attachments, pages, tree
 from runnel.store.sessions import FoundSession
 from runnel.store.shown import failure_of, usage_of
+from runnel.store.statements import Statement
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow
 
 Found = tuple[list[StoredMessage], str | None]
@@ -35,6 +36,37 @@ _MADE: Final = (
 )
 
 
+_STEMS: Final = tree.stems(
+    bindparam("leaf_id", type_=String()), bindparam("first", type_=Integer())
+)
+_LENGTHS: Final = Statement(
+    select(MessageRow.id, MessageRow.depth, func.length(MessageRow.content).label("characters"))
+    .join(_STEMS, and_(MessageRow.stem_id == _STEMS.c.stem_id, MessageRow.depth <= _STEMS.c.upto))
+    # Depths of a branch have no gap: the bound keeps the database from reading on.
+    .where(
+        # A cursor may be of another session's, or of nobody's.
+        MessageRow.session_id == bindparam("own_session_id"),
+        MessageRow.depth >= bindparam("first", type_=Integer()),
+        MessageRow.depth <= bindparam("last", type_=Integer()),
+    )
+    .order_by(MessageRow.depth)
+)
+# Put together once: that takes longer than to run it.
+_MESSAGES: Final = (
+    select(
+        MessageRow,
+        SessionRow.project_id,
+        GenerationRow.id.label("generation_id"),
+        *_MADE,
+        func.coalesce(GenerationRow.agent, GenerationRow.model).label("agent"),
+    )
+    .join(SessionRow, SessionRow.id == MessageRow.session_id)
+    .outerjoin(GenerationRow, GenerationRow.message_id == MessageRow.id)
+    .where(MessageRow.id.in_(bindparam("ids", expanding=True)))
+    .order_by(MessageRow.depth, MessageRow.id)
+)
+
+
 async def on_branch(connection: AsyncConnection, session: FoundSession, page: MessagePage) -> Found:
     """From the root to the leaf; a cursor holds to the leaf that its first page had."""
     leaf_id, first = session.leaf_id, 0
@@ -43,20 +75,15 @@ async def on_branch(connection: AsyncConnection, session: FoundSession, page: Me
         first = last + 1
     if leaf_id is None:
         return [], None
-    stems = tree.stems(leaf_id, first)
-    rows = await connection.execute(
-        select(MessageRow.id, MessageRow.depth, func.length(MessageRow.content).label("characters"))
-        .join(stems, and_(MessageRow.stem_id == stems.c.stem_id, MessageRow.depth <= stems.c.upto))
-        # Depths of a branch have no gap: the bound keeps the database from reading on.
-        .where(
-            # A cursor may be of another session's, or of nobody's.
-            MessageRow.session_id == session.id,
-            MessageRow.depth >= first,
-            MessageRow.depth <= first + page.limit,
-        )
-        .order_by(MessageRow.depth)
+    lengths = await _LENGTHS.rows(
+        connection,
+        {
+            "leaf_id": leaf_id,
+            "own_session_id": session.id,
+            "first": first,
+            "last": first + page.limit,
+        },
     )
-    lengths = rows.all()
     here = lengths[: pages.fitting([row.characters for row in lengths[: page.limit]])]
     following = pages.depth(leaf_id, here[-1].depth) if len(here) < len(lengths) else None
     return await _messages(connection, [row.id for row in here]), following
@@ -80,19 +107,7 @@ async def in_tree(connection: AsyncConnection, session_id: str, page: MessagePag
 
 
 async def _messages(connection: AsyncConnection, ids: Sequence[str]) -> list[StoredMessage]:
-    rows = await connection.execute(
-        select(
-            MessageRow,
-            SessionRow.project_id,
-            GenerationRow.id.label("generation_id"),
-            *_MADE,
-            func.coalesce(GenerationRow.agent, GenerationRow.model).label("agent"),
-        )
-        .join(SessionRow, SessionRow.id == MessageRow.session_id)
-        .outerjoin(GenerationRow, GenerationRow.message_id == MessageRow.id)
-        .where(MessageRow.id.in_(ids))
-        .order_by(MessageRow.depth, MessageRow.id)
-    )
+    rows = await connection.execute(_MESSAGES, {"ids": [*ids]})
     attached = await attachments.of_messages(connection, ids)
     return [_shown(row, attached.get(row.id, ())) for row in rows]
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Row,
     ScalarSelect,
     Select,
+    String,
+    bindparam,
     false,
     func,
     select,
@@ -23,7 +28,7 @@ from runnel.chat.sessions.values import ClientInfo, SessionSettings
 from runnel.store import pages, search
 from runnel.store.sessions import own
 from runnel.store.shown import IS_LIVE
-from runnel.store.tables import GenerationRow, MessageRow, SessionRow
+from runnel.store.tables import GenerationRow, MessageRow, SessionRow, UtcDateTime
 
 Shown = Row[SessionRow, int, str]
 
@@ -32,7 +37,7 @@ async def get(
     connection: AsyncConnection, user_id: str, ref: SessionRef, idle_since: datetime
 ) -> Session | None:
     """A user's own session. It is idle if nothing has happened in it since then."""
-    row = (await connection.execute(_query().where(own(user_id, ref)))).first()
+    row = (await connection.execute(_LISTED.where(own(user_id, ref)))).first()
     return None if row is None else shown(row, idle_since)
 
 
@@ -46,30 +51,42 @@ async def page(
     idle_since: datetime,
 ) -> tuple[list[Session], str | None]:
     """Newest activity first. Raises RunnelError `invalid_request` for a cursor that is none."""
-    query = (
-        _query()
-        .where(SessionRow.user_id == user_id, SessionRow.hidden.is_(False))
-        .order_by(SessionRow.last_activity.desc(), SessionRow.id.desc())
-        .limit(limit + 1)
-    )
+    values: dict[str, Any] = {"own_user_id": user_id, "most": limit + 1}
     if wanted.project_id is not None:
-        query = query.where(SessionRow.project_id == wanted.project_id)
-    if wanted.status is not None:
-        query = query.where(*_having(wanted.status, idle_since))
+        values["own_project_id"] = wanted.project_id
+    if wanted.status not in (None, SessionStatus.CLOSED):
+        values["idle_since"] = idle_since
+    if cursor is not None:
+        values["before"], values["before_id"] = pages.parse_moment(cursor)
+    query = _page(
+        wanted.status, of_project=wanted.project_id is not None, goes_on=cursor is not None
+    )
     if wanted.query is not None:
         query = query.where(_found(connection, user_id, wanted.query))
-    if cursor is not None:
-        query = query.where(
-            tuple_(SessionRow.last_activity, SessionRow.id) < tuple_(*pages.parse_moment(cursor))
-        )
-    rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(query, values)).all()
     here = rows[:limit]
     following = pages.moment(here[-1].last_activity, here[-1].id) if len(rows) > limit else None
     return [shown(row, idle_since) for row in here], following
 
 
-def _query() -> Select[SessionRow, int, str]:
-    return select(SessionRow, _message_count().label("messages"), _running().label("running"))
+@cache
+def _page(
+    status: SessionStatus | None, *, of_project: bool, goes_on: bool
+) -> Select[SessionRow, int, str]:
+    """Put together once of each kind: that takes longer than to run it."""
+    query = (
+        _LISTED.where(SessionRow.user_id == bindparam("own_user_id"), SessionRow.hidden.is_(False))
+        .order_by(SessionRow.last_activity.desc(), SessionRow.id.desc())
+        .limit(bindparam("most", type_=Integer()))
+    )
+    if of_project:
+        query = query.where(SessionRow.project_id == bindparam("own_project_id"))
+    if status is not None:
+        query = query.where(*_having(status))
+    if goes_on:
+        before = (bindparam("before", type_=UtcDateTime()), bindparam("before_id", type_=String()))
+        query = query.where(tuple_(SessionRow.last_activity, SessionRow.id) < tuple_(*before))
+    return query
 
 
 def _message_count() -> ColumnElement[int]:
@@ -91,15 +108,19 @@ def _running() -> ScalarSelect[str]:
     )
 
 
+_LISTED: Final = select(SessionRow, _message_count().label("messages"), _running().label("running"))
+
+
 def _found(connection: AsyncConnection, user_id: str, query: Query) -> ColumnElement[bool]:
     if not query.terms:
         return false()
     return SessionRow.id.in_(search.sessions_with(connection, user_id, query))
 
 
-def _having(status: SessionStatus, idle_since: datetime) -> Sequence[ColumnElement[bool]]:
+def _having(status: SessionStatus) -> Sequence[ColumnElement[bool]]:
     if status is SessionStatus.CLOSED:
         return [SessionRow.closed_at.is_not(None)]
+    idle_since = bindparam("idle_since", type_=UtcDateTime())
     active = (SessionRow.last_activity >= idle_since) | _running().is_not(None)
     return [SessionRow.closed_at.is_(None), active if status is SessionStatus.ACTIVE else ~active]
 
