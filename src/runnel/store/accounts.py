@@ -28,11 +28,11 @@ class SqlAccountStore:
             return None
 
     async def account(self, user_id: str) -> Account | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return await users.find(connection, UserRow.id == user_id)
 
     async def account_named(self, username: str) -> Account | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return await users.find(connection, UserRow.name_key == users.name_key(username))
 
     async def users(self) -> list[User]:
@@ -123,7 +123,7 @@ class SqlAccountStore:
             return await keys.user(connection, key_hash)
 
     async def user_behind(self, login_id: str, moment: datetime) -> User | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             user = await logins.user(connection, login_id, moment)
             return user or await keys.user_of_id(connection, login_id)
 

@@ -131,7 +131,7 @@ class ChatStore:
         return Begun(generation, stands.turns, session.settings, candidates, stands.beyond)
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return await _asked_before(connection, user_id, key)
 
     async def begin_epoch(self, generation_id: str, fence: int, prompt: Fitted) -> Epoch:
@@ -205,7 +205,7 @@ class ChatStore:
             return await shown.page(connection, user_id, status, cursor, limit)
 
     async def see(self, user_id: str, generation_id: str) -> Seen | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return _only(await shown.see(connection, [generation_id], user_id))
 
     async def see_all(self, generation_ids: Collection[str]) -> Sequence[Seen]:
@@ -213,7 +213,7 @@ class ChatStore:
             return await shown.see(connection, generation_ids)
 
     async def ended(self, generation_id: str) -> Generation | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             found = await shown.get(connection, generation_id)
             return found if found and found.status.terminal else None
 

@@ -7,17 +7,19 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Interval,
     String,
+    Text,
     bindparam,
     delete,
     exists,
     func,
     insert,
-    literal,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import (
@@ -33,12 +35,12 @@ from runnel.chat.entities import (
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
-from runnel.store.engine import into
 from runnel.store.ids import now
 from runnel.store.shown import IS_LIVE, checkpointed, of_row
 from runnel.store.statements import Statement
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
+_Insert = sqlite.Insert | postgresql.Insert
 #: How long a client's key joins what was asked with it; afterwards it is free again.
 KEY_LIFE: Final = timedelta(hours=24)
 
@@ -192,37 +194,52 @@ async def keep(connection: AsyncConnection, generation_id: str) -> None:
     )
 
 
+def _checkpointing(insert: Callable[[type[CheckpointRow]], _Insert]) -> Statement:
+    last_offset = bindparam("offset", type_=Integer())
+    kept = (
+        select(GenerationRow.id, GenerationRow.epoch, last_offset, bindparam("said", type_=Text()))
+        # Locked: of one that ends meanwhile no checkpoint is left. Not shared: two that want to
+        # write to the row then would wait for each other.
+        .with_for_update(key_share=True)
+        .where(
+            GenerationRow.id == bindparam("kept_id"),
+            GenerationRow.fence == bindparam("own_fence"),
+            GenerationRow.epoch == bindparam("own_epoch"),
+            GenerationRow.status == Status.RUNNING,
+            # It may be there already: its first time may have failed after the commit.
+            ~exists().where(
+                CheckpointRow.generation_id == bindparam("kept_id"),
+                CheckpointRow.epoch == bindparam("own_epoch"),
+                CheckpointRow.last_offset >= last_offset,
+            ),
+        )
+    )
+    columns = ["generation_id", "epoch", "last_offset", "text"]
+    # The same words may just be on their way: who hands an answer back saves what a round does.
+    return Statement(insert(CheckpointRow).from_select(columns, kept).on_conflict_do_nothing())
+
+
+_CHECKPOINT: Final = {
+    "sqlite": _checkpointing(sqlite.insert),
+    "postgresql": _checkpointing(postgresql.insert),
+}
+
+
 async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoint]) -> None:
     # In the order of their ids, as who renews their leases goes: in another they could deadlock.
-    for new in sorted(checkpoints, key=lambda each: each.generation_id):
-        # The same words may just be on their way: who hands an answer back saves what a round does.
-        adding = into(connection, CheckpointRow).on_conflict_do_nothing()
-        await connection.execute(
-            adding.from_select(
-                ["generation_id", "epoch", "last_offset", "text"],
-                # Locked: of one that ends meanwhile no checkpoint is left. Not shared: two that
-                # want to write to the row then would wait for each other.
-                select(
-                    GenerationRow.id,
-                    GenerationRow.epoch,
-                    literal(new.position.offset),
-                    literal(new.text),
-                )
-                .with_for_update(key_share=True)
-                .where(
-                    GenerationRow.id == new.generation_id,
-                    GenerationRow.fence == new.fence,
-                    GenerationRow.epoch == new.position.epoch,
-                    GenerationRow.status == Status.RUNNING,
-                    # It may be there already: its first time may have failed after the commit.
-                    ~exists().where(
-                        CheckpointRow.generation_id == new.generation_id,
-                        CheckpointRow.epoch == new.position.epoch,
-                        CheckpointRow.last_offset >= new.position.offset,
-                    ),
-                ),
-            )
-        )
+    await _CHECKPOINT[connection.dialect.name].run(
+        connection,
+        *(
+            {
+                "kept_id": new.generation_id,
+                "own_fence": new.fence,
+                "own_epoch": new.position.epoch,
+                "offset": new.position.offset,
+                "said": new.text,
+            }
+            for new in sorted(checkpoints, key=lambda each: each.generation_id)
+        ),
+    )
 
 
 async def end(

@@ -25,7 +25,7 @@ class SqlTitles:
             SessionRow.title_by == "question",
             SessionRow.hidden.is_(False),
         )
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             # Of most answers it is not the first; a look takes no place from those who write.
             if await connection.scalar(select(SessionRow.id).where(*which)) is None:
                 return False
