@@ -23,6 +23,8 @@ from bench.speed.servers import ANSWERS, Server
 _MB: Final = 1_000_000
 _KB: Final = 1_000
 _SEEDED_SESSIONS: Final = 50
+#: So far may what failed stand above what passed before it is said.
+_COARSE: Final = 1.3
 #: How many streams the first search for M tries first.
 _STARTS: Final = {"runnel": 64, "passthrough": 256, "tutorial": 16, "litellm": 16}
 
@@ -115,6 +117,10 @@ def most(bench: Bench) -> None:
         if found.bounded:
             bench.results.note(
                 f"M, {server.name}: at least {found.streams}; there the tools are at their end."
+            )
+        elif found.failing > found.streams * _COARSE:
+            bench.results.note(
+                f"M, {server.name}: a search ended between {found.streams} and {found.failing}."
             )
         for each in found.probes:
             if each.failed:
