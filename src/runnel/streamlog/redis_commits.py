@@ -10,7 +10,10 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import structlog
+from redis.exceptions import NoScriptError
 
 from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
 from runnel.events import Batch, Position
@@ -18,6 +21,7 @@ from runnel.streamlog.redis_keys import Keys
 from runnel.streamlog.redis_link import AWAY, Argument, Link, Script, pauses
 from runnel.streamlog.redis_presence import Presence
 
+_log = structlog.stdlib.get_logger()
 #: How much one group has.
 _MOST_STEPS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
@@ -86,9 +90,12 @@ class Commits:
         self._count = 0
         self._waiting: dict[str, deque[Step]] = {}  # by log, whose turn it is first
         self._group: Sequence[Step] = ()
-        self._news: asyncio.Future[None] | None = None
         #: Set while nothing is on its way.
         self.idle = asyncio.Event()
+        self.idle.set()
+        self._stuck = asyncio.Event()  # the group was not answered
+        self._pauses = pauses()
+        self._pause = 0.0
         self.failing = False
 
     def add(self, step: Step) -> None:
@@ -99,24 +106,22 @@ class Commits:
         if steps is None:
             steps = self._waiting[step.generation_id] = deque()
         steps.append(step)
-        self.idle.clear()
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        if self.idle.is_set():
+            self.idle.clear()
+            self._leave_soon()
 
     async def run(self) -> None:
-        """Until it is cancelled. What is ready in one turn of the loop goes together."""
+        """Until it is cancelled: connects, and sends again what was not answered."""
         while True:
-            if not (self._waiting or self._group):
-                self.idle.set()
-                self._news = asyncio.get_running_loop().create_future()
-                await self._news
-            # What a run that failed has left goes first: its steps' writers wait.
-            self._group = self._group or self._next_group()
-            answer = await self._answer(self._group)
-            for step, status in zip(self._group, answer[1:], strict=True):
-                self._tell(step, status)
-            self._group = ()
-            self._weighed(answer[0])
+            await self._stuck.wait()
+            await asyncio.sleep(self._pause)
+            try:
+                await self._link.connect()
+            except AWAY as error:
+                self._failed(error)
+            else:
+                self._stuck.clear()
+                self._send()
 
     def give_up(self) -> None:
         """Nobody will ever know."""
@@ -136,25 +141,56 @@ class Commits:
                 self._waiting[generation_id] = steps  # behind all others
         return group
 
-    async def _answer(self, group: Sequence[Step]) -> Sequence[int]:
-        """What Redis says of a group, however long that takes."""
+    def _leave_soon(self) -> None:
+        """What is ready in one turn of the loop goes together."""
+        asyncio.get_running_loop().call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._group = self._next_group()
+        if self._link.up:
+            self._send()
+        else:
+            self._stuck.set()
+
+    def _send(self) -> None:
+        self._link.ask(_SCRIPT.known(*self._asked()), self._answered)
+
+    def _asked(self) -> tuple[Sequence[str], Sequence[Argument]]:
         keys = [*self._keys.accounts]
         arguments: list[Argument] = [*self._kept]
-        for step in group:
+        for step in self._group:
             keys += (self._keys.log(step.generation_id), self._keys.meta(step.generation_id))
             arguments += step.arguments()
-        for pause in pauses():
+        return keys, arguments
+
+    def _answered(self, answer: Any) -> None:
+        """What Redis says of the group, however long that took."""
+        if isinstance(answer, NoScriptError):
+            self._link.ask(_SCRIPT.told(*self._asked()), self._answered)
+            return
+        if isinstance(answer, AWAY):
+            self._failed(answer)
+            self._stuck.set()
+            return
+        if self.failing:
+            self.failing, self._pause, self._pauses = False, 0.0, pauses()
+        self._presence.back()
+        group, self._group = self._group, ()
+        for step, status in zip(group, answer[1:], strict=True):
             try:
-                answer = await self._link.run(_SCRIPT, keys, *arguments)
-            except AWAY as error:
-                self.failing = True
-                self._presence.lost(error, again=pause > 0)
-                await asyncio.sleep(pause)
-            else:
-                self.failing = False
-                self._presence.back()
-                return answer
-        raise AssertionError  # the pauses have no end
+                self._tell(step, status)
+            except Exception:  # noqa: BLE001 - the others' steps are done all the same
+                _log.exception("streams.work_failed")
+        self._weighed(answer[0])
+        if self._waiting:
+            self._leave_soon()  # behind those who have just been told, and may have more
+        else:
+            self.idle.set()
+
+    def _failed(self, error: BaseException) -> None:
+        self._presence.lost(error, again=self.failing)
+        self.failing = True
+        self._pause = next(self._pauses)
 
     def _tell(self, step: Step, status: int) -> None:
         if status == _DONE:
