@@ -28,13 +28,15 @@ _MOST_BYTES: Final = 1024 * 1024
 _DONE: Final = 0
 _REFUSALS: Final = {1: LogMissing, 2: PositionConflict, 3: StaleFence}
 _SCRIPT: Final = Script("commit")
+_NOWHERE: Final = Position(0, 0)
 
 Result = asyncio.Future[Position]
 
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """One change of one log. `batch` is what it adds, None where it drops the log.
+    """One change of one log, which ends at `last` then. `batch` is what it adds, None where it drops
+    the log.
 
     `after` is the offset behind which it stands, -1 where it begins an epoch.
     """
@@ -43,21 +45,24 @@ class Step:
     generation_id: str
     fence: int
     done: Result
+    last: Position = _NOWHERE
     batch: Batch | None = None
     after: int = -1
     entry: bytes = b""
     nonce: str = field(default="")
 
-    @property
-    def last(self) -> Position:
-        return Position(0, 0) if self.batch is None else self.batch.last
-
     def arguments(self) -> tuple[Argument, ...]:
         last, batch = self.last, self.batch
-        ends = batch is not None and batch.events[-1].terminal
         return (
-            *(self.kind, self.generation_id, self.fence, self.nonce),
-            *(last.epoch, self.after, last.offset, int(ends), self.entry),
+            self.kind,
+            self.generation_id,
+            self.fence,
+            self.nonce,
+            last.epoch,
+            self.after,
+            last.offset,
+            1 if batch is not None and batch.events[-1].terminal else 0,
+            self.entry,
         )
 
 
@@ -88,7 +93,8 @@ class Commits:
         self._weighed = weighed
         self._instance = secrets.token_hex(8)
         self._count = 0
-        self._waiting: dict[str, deque[Step]] = {}  # by log, whose turn it is first
+        self._waiting: dict[str, Step] = {}  # the next of each log, whose turn it is first
+        self._behind: dict[str, deque[Step]] = {}  # what of a log comes then
         self._group: Sequence[Step] = ()
         #: Set while nothing is on its way.
         self.idle = asyncio.Event()
@@ -102,10 +108,10 @@ class Commits:
         """It will be taken, in whatever state Redis is; whether anybody still waits or not."""
         self._count += 1
         step.nonce = f"{self._instance}{self._count:x}"
-        steps = self._waiting.get(step.generation_id)
-        if steps is None:
-            steps = self._waiting[step.generation_id] = deque()
-        steps.append(step)
+        if step.generation_id in self._waiting:
+            self._behind.setdefault(step.generation_id, deque()).append(step)
+        else:
+            self._waiting[step.generation_id] = step
         if self.idle.is_set():
             self.idle.clear()
             self._leave_soon()
@@ -125,21 +131,31 @@ class Commits:
 
     def give_up(self) -> None:
         """Nobody will ever know."""
-        for step in (*self._group, *(step for steps in self._waiting.values() for step in steps)):
+        behind = (step for steps in self._behind.values() for step in steps)
+        for step in (*self._group, *self._waiting.values(), *behind):
             step.done.cancel()
 
     def _next_group(self) -> Sequence[Step]:
         group: list[Step] = []
         size = 0
-        for generation_id, steps in tuple(self._waiting.items()):
-            size += len(steps[0].entry)
+        for step in self._waiting.values():
+            size += len(step.entry)
             if group and (size > _MOST_BYTES or len(group) == _MOST_STEPS):
                 break
-            group.append(steps.popleft())
-            del self._waiting[generation_id]
-            if steps:
-                self._waiting[generation_id] = steps  # behind all others
+            group.append(step)
+        for step in group:
+            del self._waiting[step.generation_id]
+            if self._behind:
+                self._follow_up(step.generation_id)
         return group
+
+    def _follow_up(self, generation_id: str) -> None:
+        """A log's next step has its turn behind all others'."""
+        steps = self._behind.get(generation_id)
+        if steps is not None:
+            self._waiting[generation_id] = steps.popleft()
+            if not steps:
+                del self._behind[generation_id]
 
     def _leave_soon(self) -> None:
         """What is ready in one turn of the loop goes together."""

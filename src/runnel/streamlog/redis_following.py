@@ -104,7 +104,8 @@ class Following:
             for id_, fields in entries:
                 mirror = self._mirrors.get(key.decode()[begin:])
                 if mirror is not None and mirror.known and mirror.followed:
-                    mirror.add(decoded(id_, fields[1], shared=True))
+                    batch = decoded(id_, fields[1], shared=True)
+                    mirror.add(batch, batch.last)
 
     async def _wake(self) -> None:
         try:

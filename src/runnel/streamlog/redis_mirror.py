@@ -70,21 +70,28 @@ class Mirror:
         for reader in tuple(self.readers):
             reader.displace()
 
-    def add(self, batch: Batch) -> None:
-        """What was confirmed, or found in Redis; what is known already is passed over."""
-        if self.known and batch.last <= self.last:
+    def add(self, batch: Batch, last: Position) -> None:
+        """What was confirmed, or found in Redis; what is known already is passed over.
+
+        `last` is where the batch ends.
+        """
+        before = self.last
+        if self.known and batch.epoch == before.epoch and batch.offset == before.offset + 1:
+            pass  # as nearly always
+        elif self.known and last <= before:
             return
-        if batch.offset == 0 or not self.known:
-            self._clear(self.last, batch.offset, closed=False, known=True)
-        elif (batch.epoch, batch.offset) != (self.last.epoch, self.last.offset + 1):
+        elif batch.offset == 0 or not self.known:
+            self._clear(before, batch.offset, closed=False, known=True)
+        else:
             self.forget()  # something between is missing
             return
         add_last(self._batches, batch)
-        self.last = batch.last
+        self.last = last
         self.closed = batch.events[-1].terminal
         self.changes += 1
         self._size += batch.size
-        self._trim()
+        if self._size > self._tail_bytes:
+            self._trim()
         for reader in self.readers:
             reader.wake()
 
@@ -130,8 +137,6 @@ class Mirror:
         self.changes += 1
 
     def _trim(self) -> None:
-        if self._size <= self._tail_bytes:
-            return
         gone = 0
         while self._size > self._tail_bytes and gone < len(self._batches) - 1:
             self._size -= self._batches[gone].size
