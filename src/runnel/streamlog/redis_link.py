@@ -54,6 +54,7 @@ class Link:
         }
         kind: Any = options.pop("connection_class", Connection)
         self._connection: Any = kind(**options)  # the library says little of its types
+        self._connecting = asyncio.Lock()
         self._wire: Wire | None = None
         self._timeout_seconds = timeout_seconds
 
@@ -64,8 +65,11 @@ class Link:
 
     async def connect(self) -> None:
         """Raises one of AWAY."""
-        if self.up:
-            return
+        async with self._connecting:
+            if not self.up:
+                await self._connect()
+
+    async def _connect(self) -> None:
         connection = self._connection
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -88,7 +92,8 @@ class Link:
 
     async def call(self, *command: Argument, patience_seconds: float = 0) -> Any:
         """What Redis answers, in bytes. Raises one of AWAY."""
-        await self.connect()
+        if not self.up:
+            await self.connect()
         assert self._wire is not None
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         seconds = self._timeout_seconds + patience_seconds

@@ -61,7 +61,9 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._replies.feed(data)
         try:
-            while (answer := self._replies.gets()) is not False and self._asked:
+            while (answer := self._replies.gets()) is not False:
+                if not self._asked:
+                    raise InvalidResponse("Redis answers what nobody has asked")
                 self._asked.popleft()[1](answer)
         except InvalidResponse as error:
             self.lose(error)
