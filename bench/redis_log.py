@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-import redis_server
 import uvloop
+
+import redis_server
 from redis_server import RedisServer
 from runnel.chat.ports import StreamLog
 from runnel.events import Event, Position, Reset, Token
@@ -128,7 +129,7 @@ async def measure(redis: RedisServer, who: str) -> float:
     """`who` reads: nobody, this instance, or another one (in this process too). µs a token here."""
     redis.call("FLUSHALL")
     figures = Figures()
-    phases = random.Random(1)  # the same each time
+    phases = random.Random(1)  # noqa: S311 - the same each time
     async with logs(redis, who) as (log, where):
         until = asyncio.get_running_loop().time() + WARM_SECONDS + SECONDS
         answers = [Answer(log, f"g{n}", figures) for n in range(ANSWERS)]

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from logs_in_redis import until
 from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
 from redis_server import PASSWORD, RedisServer
@@ -166,10 +167,9 @@ async def test_a_script_that_redis_has_forgotten_is_told_again(
 @on_uvloop
 async def test_the_answer_for_who_has_gone_is_nobody_s(redis_url: str) -> None:
     async with linked(redis_url) as link:
+        await link.connect()
         gone = asking(link, "BLPOP", "nothing comes", "0.2")
-        while not link.up:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it is sent
         gone.cancel()
         assert await link.call("ECHO", "a") == b"a"
         assert gone.cancelled()
@@ -278,8 +278,7 @@ async def test_tls_will_do(tmp_path: Path) -> None:
         peer.say(b"+secret\r\n")
         assert await call == b"secret"
         peer.connections[-1].close()
-        while link.up:
-            await asyncio.sleep(0.01)
+        await until(lambda: not link.up)
 
 
 def certified(folder: Path) -> ssl.SSLContext:
@@ -298,9 +297,7 @@ def certified(folder: Path) -> ssl.SSLContext:
     )
     encoding = serialization.Encoding.PEM
     (folder / "both").write_bytes(
-        key.private_bytes(
-            encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(encoding)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -7,21 +7,17 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final
 
-import hiredis
 from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import ConnectionError as BrokenError
 from redis.exceptions import NoScriptError, RedisError
 
-from runnel.streamlog.redis_wire import Answered, Wire
+from runnel.streamlog.redis_wire import Answered, Argument, Command, Wire
 
 #: Redis is away, or cannot do it now. Whatever was asked is asked again.
 AWAY: Final = (RedisError, OSError)
 _SCRIPTS: Final = Path(__file__).with_name("scripts")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-
-Argument = str | int | bytes
-Command = tuple[Argument, ...]
 
 
 class Script:
@@ -88,7 +84,7 @@ class Link:
     def ask(self, command: Command, answered: Answered) -> None:
         """Without waiting, of a link that is up: `answered` gets what came, or one of AWAY."""
         assert self._wire is not None
-        self._wire.ask(hiredis.pack_command(command), answered, self._timeout_seconds)
+        self._wire.ask(command, answered, self._timeout_seconds)
 
     async def call(self, *command: Argument, patience_seconds: float = 0) -> Any:
         """What Redis answers, in bytes. Raises one of AWAY."""
@@ -97,7 +93,7 @@ class Link:
         assert self._wire is not None
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         seconds = self._timeout_seconds + patience_seconds
-        self._wire.ask(hiredis.pack_command(command), partial(_settle, done), seconds)
+        self._wire.ask(command, partial(_settle, done), seconds)
         return await done
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:

@@ -5,7 +5,7 @@ in their order, each to whom it is for. No task and no timer is made for a call.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import hiredis
 from redis.connection import DefaultParser
@@ -15,7 +15,12 @@ from redis.exceptions import InvalidResponse
 #: Gets what Redis has answered, or the exception that stands for it. It must not raise.
 Answered = Callable[[Any], None]
 
-_errors: Final[Any] = DefaultParser  # the library says little of its types
+Argument = str | int | bytes
+Command = tuple[Argument, ...]
+
+# What the libraries say of their types is too little, or wrong.
+_errors: Final[Any] = DefaultParser
+_packed: Final[Callable[[Command], bytes]] = cast("Any", hiredis).pack_command
 
 
 class Wire(asyncio.Protocol):
@@ -35,14 +40,14 @@ class Wire(asyncio.Protocol):
         self.up = not transport.is_closing()
         transport.set_protocol(self)
 
-    def ask(self, command: bytes, answered: Answered, seconds: float) -> None:
-        """`command` is packed. However it ends, `answered` is called: never before this returns."""
+    def ask(self, command: Command, answered: Answered, seconds: float) -> None:
+        """However it ends, `answered` is called: never before this returns."""
         until = self._loop.time() + seconds
         self._asked.append((until, answered))
         if self._watch is None or until < self._watch.when():
             self._look_after(until)
         try:
-            self._transport.write(command)
+            self._transport.write(_packed(command))
         except RuntimeError as error:
             # What uvloop says of a connection that was reset while nobody read from it.
             self._loop.call_soon(self.lose, BrokenError(str(error)))
@@ -61,12 +66,14 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._replies.feed(data)
         try:
-            while (answer := self._replies.gets()) is not False:
-                if not self._asked:
-                    raise InvalidResponse("Redis answers what nobody has asked")
+            while self._asked and (answer := self._replies.gets()) is not False:
                 self._asked.popleft()[1](answer)
+            surplus = not self._asked and self._replies.has_data()
         except InvalidResponse as error:
             self.lose(error)
+            return
+        if surplus:
+            self.lose(InvalidResponse("Redis answers what nobody has asked"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lose(BrokenError(f"Redis closed the connection: {exc or 'at its end'}"))
