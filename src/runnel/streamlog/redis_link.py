@@ -80,6 +80,8 @@ class Link:
             raise
         # The library has signed in and chosen the database; from here on it costs too much.
         self._wire = Wire(connection._writer.transport)  # noqa: SLF001 - it shows it nowhere else
+        if not self._wire.up:
+            raise BrokenError("Redis closed the connection at once")
 
     def ask(self, command: Command, answered: Answered) -> None:
         """Without waiting, of a link that is up: `answered` gets what came, or one of AWAY."""
