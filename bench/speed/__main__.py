@@ -17,6 +17,7 @@ from bench.speed.processes import TOOLS_CORE
 from bench.speed.results import Results, about, read
 from bench.speed.rounds import WORKLOADS, Bench
 
+_BUSY: Final = 0.7
 _FOLDER: Final = Path(__file__).parent
 _JSON: Final = _FOLDER / "results.json"
 _PICTURE: Final = _FOLDER / "speed.svg"
@@ -32,6 +33,11 @@ def main() -> None:
     results = Results(about(rounds, f"{datetime.now(UTC):%Y-%m-%d}"))
     if not servers.litellm_is_installed():
         results.note("LiteLLM's proxy was left out: `make bench-peers` has not been run.")
+    busy = os.getloadavg()[0]
+    if busy > _BUSY:
+        results.note(
+            f"The machine was busy when it began, with a load of {busy:.1f}: times and M say little."
+        )
     # All that is not measured stays off the server's core, and is never held up.
     os.sched_setaffinity(0, {TOOLS_CORE})
     gc.freeze()

@@ -134,7 +134,10 @@ class Generator:
             for _ in range(ended):
                 heapq.heappush(starts, now)
         self.load.seconds = (microseconds() - began) / 1e6
-        self.load.errors += len(self._readers)
+        if self._readers:
+            self.load.errors += len(self._readers)
+            late = f"{len(self._readers)} had not ended after {deadline_seconds:.0f} s."
+            self.load.complaint = self.load.complaint or late
         for reader in self._readers.values():
             reader.sock.close()
         self._epoll.close()

@@ -16,9 +16,9 @@ _TOP: Final = 56
 _BOTTOM: Final = 288
 _PANEL: Final = 344
 _LEFTS: Final = (60, 492)
-_FEWEST: Final = 16
+_FEWEST: Final = 8
 _MOST: Final = 1600
-_STREAMS: Final = (16, 32, 64, 128, 256, 512, 1024)
+_STREAMS: Final = (8, 16, 32, 64, 128, 256, 512, 1024)
 _TITLES: Final = {
     "runnel": "Runnel",
     "passthrough": "pass-through",
@@ -58,7 +58,7 @@ class _Axis:
 
 _THROUGHPUT: Final = _Axis(
     "tokens a second, delivered",
-    ((300, "300"), (1000, "1,000"), (3000, "3,000"), (10_000, "10,000"), (48_000, "")),
+    ((100, "100"), (1000, "1,000"), (10_000, "10,000"), (48_000, "")),
 )
 _LATENESS: Final = _Axis(
     "lateness of a token, p99",
@@ -89,7 +89,6 @@ def picture(results: Results) -> str:
 
 
 def _x(left: float, streams: float) -> float:
-    streams = max(streams, _FEWEST)
     return left + _PANEL * math.log(streams / _FEWEST) / math.log(_MOST / _FEWEST)
 
 
@@ -125,7 +124,7 @@ def _medians(
     """By the number of streams; what was not measured is left out."""
     found: dict[int, list[float]] = {}
     for each in points:
-        if each.server == server and value(each) > 0:
+        if each.server == server and each.streams >= _FEWEST and value(each) > 0:
             found.setdefault(each.streams, []).append(value(each))
     return [(streams, median(values)) for streams, values in sorted(found.items())]
 
