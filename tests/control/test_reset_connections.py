@@ -41,11 +41,8 @@ def test_a_log_s_link_says_that_redis_is_away(redis_url: str) -> None:
         link = Link(url, timeout_seconds=5)
         assert await link.call("PING") == b"PONG"
         await cut(relay)
-        assert not link.up
-        relay.refuse()
         with pytest.raises(AWAY):
             await link.call("PING")
-        relay.heal()
         assert await link.call("PING") == b"PONG"
         await link.close()
 

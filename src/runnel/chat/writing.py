@@ -15,6 +15,8 @@ from runnel.events import Event, Position, Reset, Token
 _log = structlog.stdlib.get_logger()
 #: Between two tries of what the database, which is away, is needed for.
 _STORE_PAUSE: Final = 0.1
+#: What has gathered is cut behind so much text: a batch is kept, read and sent as a whole.
+_BATCH_CHARACTERS: Final = 64 * 1024
 
 
 class Writer:
@@ -41,7 +43,9 @@ class Writer:
         self._fitted = fitted
         self._tell_lost = lost
         self._position: Position | None = None
-        self._gathered: list[Event] = []
+        self._gathered: list[
+            tuple[Sequence[Event], int]
+        ] = []  # and how many tokens are written then
         self._flight: asyncio.Future[Position] | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[Position] | None = None
@@ -97,8 +101,8 @@ class Writer:
         """Takes events, to be confirmed later. Raises StaleFence once another is the owner."""
         if self._fault is not None:
             raise self._fault
-        self._gathered += events
         self._written += _tokens(events)
+        self._gathered.append((events, self._written))
         if self._flight is None and self._beginning is None:
             self._send()
 
@@ -173,15 +177,30 @@ class Writer:
     def _send(self) -> None:
         while self._gathered and self._flight is self._beginning is self._fault is None:
             assert self._position is not None
-            events, self._gathered = self._gathered, []
+            events, upto = self._next()
             flight = self._log.append(
                 self._generation.id, self._generation.fence, self._position, events
             )
             if flight.done():
-                self._landed(self._written, flight)
+                self._landed(upto, flight)
             else:
                 self._flight = flight
-                flight.add_done_callback(partial(self._arrived, self._written))
+                flight.add_done_callback(partial(self._arrived, upto))
+
+    def _next(self) -> tuple[Sequence[Event], int]:
+        """What is to be appended together, and how many tokens are written with it."""
+        if len(self._gathered) == 1:
+            return self._gathered.pop()
+        events: list[Event] = []
+        upto = characters = count = 0
+        for more, upto in self._gathered:  # noqa: B007 - of the last that is taken
+            events += more
+            count += 1
+            characters += sum(len(event.text) for event in more if isinstance(event, Token))
+            if characters >= _BATCH_CHARACTERS:
+                break
+        del self._gathered[:count]
+        return events, upto
 
     def _arrived(self, upto: int, flight: asyncio.Future[Position]) -> None:
         if flight is not self._flight:

@@ -133,8 +133,7 @@ class RedisLog:
         batch = batch_of(after.epoch, after.offset + 1, events, shared=True)
         kind = "begin" if after.offset < 0 else "append"
         entry = encoded(events)
-        step = Step(kind, generation_id, fence, done, batch.last, batch, after.offset, entry)
-        self._commits.add(step)
+        self._commits.add(Step(kind, generation_id, fence, done, batch, after.offset, entry))
         return done
 
     async def recover(self, generation_id: str, fence: int) -> Recovered | None:
@@ -236,11 +235,11 @@ class RedisLog:
             # Who wrote it may be its owner no more; somebody else may write it by now.
             mirror = self._mirrors.get(generation_id)
             if mirror is not None and mirror.known:
-                mirror.add(step.batch, step.last)
+                mirror.add(step.batch)
             return
         mirror = self.mirror_of(generation_id)
         mirror.written, mirror.followed = True, False
-        mirror.add(step.batch, step.last)
+        mirror.add(step.batch)
         self._let_go(generation_id, mirror)
 
     def _dropped(self, step: Step) -> None:

@@ -104,8 +104,7 @@ class Following:
             for id_, fields in entries:
                 mirror = self._mirrors.get(key.decode()[begin:])
                 if mirror is not None and mirror.known and mirror.followed:
-                    batch = decoded(id_, fields[1], shared=True)
-                    mirror.add(batch, batch.last)
+                    mirror.add(decoded(id_, fields[1], shared=True))
 
     async def _wake(self) -> None:
         try:

@@ -70,28 +70,21 @@ class Mirror:
         for reader in tuple(self.readers):
             reader.displace()
 
-    def add(self, batch: Batch, last: Position) -> None:
-        """What was confirmed, or found in Redis; what is known already is passed over.
-
-        `last` is where the batch ends.
-        """
-        before = self.last
-        if self.known and batch.epoch == before.epoch and batch.offset == before.offset + 1:
-            pass  # as nearly always
-        elif self.known and last <= before:
+    def add(self, batch: Batch) -> None:
+        """What was confirmed, or found in Redis; what is known already is passed over."""
+        if self.known and batch.last <= self.last:
             return
-        elif batch.offset == 0 or not self.known:
-            self._clear(before, batch.offset, closed=False, known=True)
-        else:
+        if batch.offset == 0 or not self.known:
+            self._clear(self.last, batch.offset, closed=False, known=True)
+        elif (batch.epoch, batch.offset) != (self.last.epoch, self.last.offset + 1):
             self.forget()  # something between is missing
             return
         add_last(self._batches, batch)
-        self.last = last
+        self.last = batch.last
         self.closed = batch.events[-1].terminal
         self.changes += 1
         self._size += batch.size
-        if self._size > self._tail_bytes:
-            self._trim()
+        self._trim()
         for reader in self.readers:
             reader.wake()
 
@@ -137,6 +130,8 @@ class Mirror:
         self.changes += 1
 
     def _trim(self) -> None:
+        if self._size <= self._tail_bytes:
+            return
         gone = 0
         while self._size > self._tail_bytes and gone < len(self._batches) - 1:
             self._size -= self._batches[gone].size

@@ -127,9 +127,5 @@ class RedisReader:
 
     def _advance(self, batches: Sequence[Batch], last: Position, *, closed: bool) -> None:
         if batches:
-            newest = batches[-1]
-            at_end = newest.epoch == last.epoch and (
-                newest.offset + len(newest.events) == last.offset + 1
-            )
-            self._cursor = last if at_end else newest.last
+            self._cursor = batches[-1].last
         self._ended = closed and self._cursor is not None and self._cursor == last
