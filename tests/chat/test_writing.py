@@ -110,6 +110,18 @@ async def written(chat: Chat) -> Written:
     return made
 
 
+async def test_what_gathers_goes_on_in_batches_that_a_page_can_hold(chat: Chat) -> None:
+    said = await written(chat)
+    texts = [f"{number:05}" * 6000 for number in range(10)]  # 30,000 characters each
+    said.say(*texts)
+    for _ in texts:
+        await said.log.confirm()
+    assert [len(events) for events in said.log.appended] == [1, 3, 3, 3]
+    assert said.writer.confirmed == len(texts)
+    assert said.writer.settled
+    assert "".join(await said.told()).endswith("".join(texts))
+
+
 async def test_what_comes_meanwhile_gathers_and_goes_with_the_next(chat: Chat) -> None:
     made = await written(chat)
     made.say("a", "b", "c")

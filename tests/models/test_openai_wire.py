@@ -93,6 +93,11 @@ async def test_the_body_of_a_refusal_is_bounded(wire: Wire, provider: Provider) 
     assert len(str(refused.value.body)) < 2_000_000
 
 
+async def test_a_long_header_is_read(wire: Wire, provider: Provider) -> None:
+    provider.answer("m", Answer(headers={"content-security-policy": "x" * 30_000}))
+    assert await texts(wire, provider)
+
+
 async def test_numbers_beyond_64_bits_are_sent(wire: Wire, provider: Provider) -> None:
     async with await wire.ask(address(provider), {}, BODY | {"seed": 2**70}):
         pass

@@ -25,6 +25,8 @@ _CONNECT_SECONDS: Final = 10
 #: How long the connection's end may take to come after the answer's, to be used again.
 _DRAIN_SECONDS: Final = 0.1
 _MOST_ERROR_BYTES: Final = 2**20
+#: Of one header; proxies before providers send long ones.
+_MOST_HEADER_BYTES: Final = 2**16
 _DONE: Final = b"[DONE]"
 _OK: Final = range(200, 300)
 _SERVER_FAULT: Final = 500
@@ -55,6 +57,8 @@ class Wire:
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=_MOST_HEADER_BYTES,
+                max_field_size=_MOST_HEADER_BYTES,
             )
         request = httpx2.Request("POST", url)
         sent = dict(headers)

@@ -5,6 +5,7 @@ A thread of its own writes it. Nobody waits for that, and no fault of the disk r
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Container, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ _MOST_CHARACTERS: Final = 32 * 1024 * 1024
 _MOST_FORGOTTEN: Final = 10_000
 #: How long the end of the server waits for what is not written yet.
 _CLOSE_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.02
 Loss = Literal["queue_full", "not_written"]
 
 
@@ -145,6 +147,9 @@ class RunLog:
                         entry.set_result(None)
                 elif not self._guarded(lambda entry=entry: self._write(entry)):
                     self._lost("not_written")
+            # Lines that come meanwhile wake nobody: to wake a thread for each costs the loop more
+            # than the line.
+            time.sleep(_PAUSE_SECONDS)
         self._guarded(self._folder.close)
 
     def _taken(self) -> "list[_Entry | Future[None]]":
