@@ -25,12 +25,16 @@ async ({options, storage, base}) => {
       .finally(() => { seen.over = true; });
     return seen;
   };
+  // At once: what waited in the storage may have its answer a moment later.
+  window.kept = client.queue.map(read);
 }
 """
 
 
 def make(tab: Tab, base: str | None = None, *, storage: bool = False, **options: Any) -> None:
-    """Makes `client` in the page; `read(answer)` there keeps what an answer tells."""
+    """Makes `client` in the page; `read(answer)` there keeps what an answer tells. `kept` are those
+    that waited in its storage.
+    """
     tab.run(_MAKE, {"options": options, "storage": storage, "base": base})
 
 

@@ -89,7 +89,7 @@ def test_what_waits_outlives_the_page_and_is_sent_by_the_next(
     page.do(page.page.goto(f"{proxy.url}/healthz"))
     page.do(page.page.goto(f"{proxy.url}/"))
     make(page, storage=True)
-    page.run("() => { window.one = read(client.queue[0]) }")
+    page.run("() => { window.one = kept[0] }")
     assert page.run("one.answer.question.message") == text
     assert over(page, "one")["text"] == "later"
     assert questions(stand, text) == [text]
@@ -109,7 +109,7 @@ def test_two_tabs_with_the_same_queue_ask_once(stand: Standing, chromium: Chromi
             json.loads(kept),
         )
         make(second, storage=True)
-        second.run("() => { window.one = read(client.queue[0]) }")
+        second.run("() => { window.one = kept[0] }")
         Network(first).back()
         one, other = over(first, "one"), over(second, "one")
     assert one["generation"] == other["generation"]

@@ -251,9 +251,11 @@ def test_it_speaks_portuguese(chromium: Chromium, stand: Standing, chief: Signed
 def test_it_asks_only_while_it_is_shown(page: AdminPage) -> None:
     page.tab.do(page.tab.page.clock.install())
     page.tab.run("admin.hide()")
+    before = len(page.tab.requested)
     page.tab.run("admin.show()")
-    page.until(lambda: "admin/usage?by=hour" in page.tab.requested[-2])
-    asked = len(page.tab.requested)
+    page.until(lambda: len(page.tab.requested) == before + 2)
+    assert "admin/usage?by=hour" in page.tab.requested[before]
+    asked = before + 2
     page.tab.do(page.tab.page.clock.run_for(11_000))
     page.until(lambda: len(page.tab.requested) == asked + 2)
     page.tab.run("admin.hide()")

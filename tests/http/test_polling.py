@@ -60,7 +60,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def pages(client: httpx.Client, generation_id: str, after: str = "") -> list[Json]:
     """All pages up to the one that says it is done, each begun where the one before ended."""
-    read = [poll(client, generation_id, after)]
+    read = [poll(client, generation_id, after, wait=SOON)]
     while not read[-1]["done"]:
         read.append(poll(client, generation_id, read[-1]["position"], wait=SOON))
         assert read[-1]["events"]
