@@ -159,7 +159,7 @@ class Asked:
 
     async def pieces(self, *, directly: bool) -> tuple[Sequence[Piece], tuple[Any, ...] | None]:
         family = OpenAIFamily(direct=directly)
-        model = family.build(entry("a"), api_key="k", base_url=self._url)
+        model = family.build(entry("a", model="m"), api_key="k", base_url=self._url)
         pieces: list[Piece] = []
         fault = None
         try:
@@ -179,6 +179,16 @@ async def test_an_alias_says_the_same(provider: Provider, name: str, cut: int | 
     provider.answer("m", Answer(body=RECORDINGS[name], headers=STREAM, split_bytes=cut))
     asked = Asked(provider)
     assert await asked.pieces(directly=True) == await asked.pieces(directly=False)
+
+
+async def test_what_came_with_a_chunk_that_is_none_is_said_before_the_fault(
+    provider: Provider,
+) -> None:
+    said = b'data: {"choices":[{"delta":{"content":"Be"}}]}\n\ndata: {"choices":[5]}\n\n'
+    provider.answer("m", Answer(body=said, headers=STREAM))
+    pieces, fault = await Asked(provider).pieces(directly=True)
+    assert pieces == [Piece("Be")]
+    assert fault is not None
 
 
 def test_recordings_are_what_they_say() -> None:

@@ -67,7 +67,16 @@ class DirectClient(SdkClient):
         answer = await cast("Completions", self.async_client).stream(payload)
         async with answer, aclosing(answer.batches()) as batches:
             async for chunks in batches:
-                if said := [each for each in map(self._said, chunks) if each is not None]:
+                said: list[str | AIMessageChunk] = []
+                try:
+                    for chunk in chunks:
+                        if (each := self._said(chunk)) is not None:
+                            said.append(each)  # noqa: PERF401 - a fault leaves what came before it
+                except Exception:
+                    if said:  # what came before the fault is said before it
+                        yield said
+                    raise
+                if said:
                     empty = False
                     yield said
         if empty:

@@ -12,7 +12,7 @@ _PLAIN: Final = b"data: "
 _MARK: Final = b"\xef\xbb\xbf"
 
 
-class EventTooLongError(ValueError):
+class EventTooLongError(Exception):
     """One event takes more than MOST_BYTES."""
 
 

@@ -19,13 +19,13 @@ Values = Mapping[str, Any]  # Any: of whatever types the columns are
 Process = Callable[[Any], Any]
 
 
-_Any = Select[*tuple[Any, ...]] | Insert | Update | Delete
+_AnyStatement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
 
 class Statement:
     """One statement, whose values have the same names each time; rows show columns by name."""
 
-    def __init__(self, statement: _Any) -> None:
+    def __init__(self, statement: _AnyStatement) -> None:
         self.statement = statement
         self._compiled: _Compiled | None = None
 
@@ -101,7 +101,7 @@ class _Compiled:
         return rows
 
 
-def _compiled(statement: _Any, dialect: Dialect, values: Values) -> _Compiled:
+def _compiled(statement: _AnyStatement, dialect: Dialect, values: Values) -> _Compiled:
     keys = [*values] if isinstance(statement, Insert | Update) else None
     compiled = statement.compile(dialect=dialect, column_keys=keys)
     assert isinstance(compiled, SQLCompiler)
