@@ -33,6 +33,28 @@ SECURITY_HEADERS: Final = {
 }
 
 
+class Straight:
+    """The way of a stream's bodies past the layers, which look only at how an answer begins and
+    how it ends.
+    """
+
+    __slots__ = ("count", "send")
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.count: Callable[[int], None] = _count_nothing
+        """Is to be told the size of each body that was sent."""
+
+
+def straight_of(scope: Scope) -> Straight:
+    """The request's, for when its answer has begun."""
+    return scope["state"]["straight"]
+
+
+def _count_nothing(size: int) -> None:
+    """Until it is known who asks."""
+
+
 class RequestLayer:
     """Wraps the app. A fit `X-Request-Id` of the client's is kept, else one is made.
 
@@ -80,10 +102,10 @@ class RequestLayer:
     ) -> None:
         began = time.monotonic()
         status = 500
-        count: Callable[[int], None] | None = None
+        straight = scope["state"]["straight"] = Straight(send)
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status, count
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -93,10 +115,10 @@ class RequestLayer:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 # By now it is known who asks, if that will be known at all.
-                count = self._counting(scope["state"].get("identity"))
+                straight.count = self._counting(scope["state"].get("identity"))
             await send(message)
-            if count is not None and (body := message.get("body")):
-                count(len(body))
+            if body := message.get("body"):
+                straight.count(len(body))
 
         try:
             await self._app(scope, receive, send_with_headers)

@@ -14,7 +14,7 @@ from runnel.edge.answer_headers import add_headers
 from runnel.edge.clients import client_of
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format
-from runnel.edge.http.following import held, leaving_with
+from runnel.edge.http.following import held
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
 from runnel.edge.http.streaming import AnswerStream, Write
 from runnel.edge.json import JsonResponse
@@ -63,13 +63,12 @@ async def stream(
     """
     parts = parts_of(request)
     follower = await parts.chat.follow(generation, after)
-    with held(parts, caller, follower) as stack:
+    with held(request, caller, follower) as stack:
         if only_reader:
             stack.callback(parts.chat.abandon, generation)
         if follower.finished:
             return Response(status_code=204)
-        async with leaving_with(request, follower):
-            first = await _first_batches(follower, parts.settings.headers_after_seconds)
+        first = await _first_batches(follower, parts.settings.headers_after_seconds)
         if follower.left:
             return Response(status_code=_CLIENT_LEFT)
         if after is None and _failed_at_once(first):
@@ -90,11 +89,10 @@ async def whole(
     """The answer as one JSON object, when it has ended. `only_reader`: as of a stream."""
     parts = parts_of(request)
     follower = await parts.chat.follow(generation, whole=True)
-    with held(parts, caller, follower, kind="whole") as stack:
+    with held(request, caller, follower, kind="whole") as stack:
         if only_reader:
             stack.callback(parts.chat.abandon, generation)
-        async with leaving_with(request, follower):
-            beside = await _beside_the_text(follower)
+        beside = await _beside_the_text(follower)
         client_left = follower.left
     if client_left:
         return Response(status_code=_CLIENT_LEFT)

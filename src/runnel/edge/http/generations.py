@@ -124,7 +124,7 @@ async def follow_generation(
         return come_again()
     if polling:
         return await poll(request, caller, follower, wait)
-    with held(parts, caller, follower) as stack:
+    with held(request, caller, follower) as stack:
         if follower.finished:
             return Response(status_code=204)
         frames = writing(dialect_of(form, ids=True))((), follower)

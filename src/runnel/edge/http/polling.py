@@ -11,10 +11,9 @@ from runnel.accounts.entities import Identity
 from runnel.chat.audiences import POLL_LINGER_SECONDS
 from runnel.chat.following import Follower
 from runnel.edge.dialects.members import members
-from runnel.edge.http.following import held, leaving_with
+from runnel.edge.http.following import held
 from runnel.edge.http.shapes import PollShape
 from runnel.edge.json import JsonResponse
-from runnel.edge.parts import parts_of
 from runnel.events import Batch
 
 
@@ -22,13 +21,11 @@ async def poll(
     request: Request, caller: Identity, follower: Follower, wait_seconds: float
 ) -> Response:
     """What there is behind the cursor, a page at most; waits so long if there is nothing yet."""
-    linger = POLL_LINGER_SECONDS
-    with held(parts_of(request), caller, follower, linger=linger, kind="poll"):
+    with held(request, caller, follower, linger=POLL_LINGER_SECONDS, kind="poll"):
         try:
-            async with leaving_with(request, follower, linger=linger):
-                await follower.fetch()
-                async with asyncio.timeout(wait_seconds):
-                    batches = await follower.next()
+            await follower.fetch()
+            async with asyncio.timeout(wait_seconds):
+                batches = await follower.next()
         except TimeoutError:
             batches = ()
     return JsonResponse(_page(batches, follower))

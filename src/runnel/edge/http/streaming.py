@@ -6,10 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
-import anyio
 import structlog
-from sse_starlette import ServerSentEvent
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from runnel.chat.following import Follower
@@ -60,47 +58,33 @@ class AnswerStream(EventStream):
         self._follower = follower
         self._held = held
         self._send_seconds = settings.send_timeout_seconds
-        self._sending_since: float | None = None
-        super().__init__(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
-            frames,
-            ping=settings.heartbeat_seconds,
-            ping_message_factory=_heartbeat,
-            sep="\n",
-            headers={"Cache-Control": "no-cache, no-transform"},
-        )
+        super().__init__(frames, heartbeat_seconds=settings.heartbeat_seconds)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._held:
-            with anyio.CancelScope() as reading:
-                self._look_later(reading)
-                try:
-                    await super().__call__(scope, receive, send)
-                finally:
-                    self._looking.cancel()
-            if reading.cancelled_caught:
+            reading = asyncio.timeout(None)
+            try:
+                async with reading:
+                    self._look_later(reading)
+                    try:
+                        await super().__call__(scope, receive, send)
+                    finally:
+                        self._next_look.cancel()
+            except TimeoutError:
+                if not reading.expired():
+                    raise
                 _log.info("reader.stalled")
                 self._follower.close()
 
-    @override
-    async def _send_with_timeout(self, send: Send, message: Message) -> None:
-        # sse-starlette's own would open a scope with a timer for each send.
-        self._sending_since = time.monotonic()
-        await send(message)
-        self._sending_since = None
-
-    def _look_later(self, reading: anyio.CancelScope) -> None:
+    def _look_later(self, reading: asyncio.Timeout) -> None:
         pause = self._send_seconds / _LOOKS
-        self._looking = asyncio.get_running_loop().call_later(pause, self._look, reading)
+        self._next_look = asyncio.get_running_loop().call_later(pause, self._look, reading)
 
-    def _look(self, reading: anyio.CancelScope) -> None:
+    def _look(self, reading: asyncio.Timeout) -> None:
         """Ends the reading of one who has taken nothing for too long."""
-        since = self._sending_since
+        since = self.sending_since
         if since is not None and time.monotonic() - since > self._send_seconds:
-            reading.cancel()
+            reading.reschedule(0)
         else:
             self._look_later(reading)
-
-
-def _heartbeat() -> ServerSentEvent:
-    return ServerSentEvent(comment="heartbeat", sep="\n")
