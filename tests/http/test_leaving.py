@@ -236,6 +236,23 @@ async def test_a_reader_that_stalls_costs_only_itself_and_is_closed_without_an_e
     assert not received.endswith(b"0\r\n\r\n")
 
 
+async def test_who_leaves_while_nothing_can_be_sent_to_it_is_let_go(
+    migrated: Path, tmp_path: Path
+) -> None:
+    answer = Answer(["x" * 1_000_000] * 12, gate_after=12)
+    with standing(
+        migrated, tmp_path, send_timeout_seconds=3600, generation_max_bytes=2**26
+    ) as there:
+        with asking(there.server, there.user, GENERATE, there.prompt(answer)):
+            await asyncio.to_thread(there.provider.at_gate.wait_at_least, 1)
+            assert there.held()["readers"] == 1
+        await soon(lambda: there.held()["readers"] == 0)
+        there.provider.release()
+        await assert_idle(there)
+        await assert_hung_up(there)
+        assert there.rows("SELECT DISTINCT status FROM generations") == [("completed",)]
+
+
 async def assert_hung_up(stand: Standing) -> None:
     """No client is connected, or will not be in a moment: not even one that reads nothing."""
     for _ in range(POLLS):

@@ -59,13 +59,16 @@ class EventStream(EventSourceResponse):
         self._next_beat = loop.call_later(self.ping_interval, self._beat, send)
 
     def _beat(self, send: Send) -> None:
-        # While something waits to be sent, the next one would only wait behind it.
-        if self.active and self.sending_since is None:
+        if self._may_beat():
             self._beating = asyncio.create_task(self._send_heartbeat(send))
         self._beat_later(send)
 
+    def _may_beat(self) -> bool:
+        # While something waits to be sent, a heartbeat would only wait behind it.
+        return self.active and self.sending_since is None
+
     async def _send_heartbeat(self, send: Send) -> None:
         async with self._send_lock:  # the end waits for it, and nothing comes behind the end
-            if self.active:
+            if self._may_beat():
                 message = {"type": "http.response.body", "body": _HEARTBEAT, "more_body": True}
                 await self._send_with_timeout(send, message)

@@ -1,0 +1,133 @@
+"""A stream's heartbeats and its end, in front of a server that takes what it is sent when it likes."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.types import Message, Scope
+
+from runnel.edge.http.event_stream import EventStream
+from runnel.edge.requests import Straight
+from waiting import soon
+
+HEARTBEAT = b": heartbeat\n\n"
+FRAME = b"data: a\n\n"
+
+
+class Taking:
+    """Takes messages while it is open; `sent` are those that were begun."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.sent if "body" in message]
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+        await self.open.wait()
+
+
+class Frames:
+    """Frames that come when the test says so, and end with None."""
+
+    def __init__(self) -> None:
+        self.coming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.closed = False
+
+    async def read(self) -> AsyncGenerator[bytes]:
+        try:
+            while (frame := await self.coming.get()) is not None:
+                yield frame
+        finally:
+            self.closed = True
+
+
+class Streaming:
+    """A stream that runs, with a heartbeat every few milliseconds."""
+
+    def __init__(self) -> None:
+        self.frames = Frames()
+        self.taking = Taking()
+        self.counted = 0
+        self.stream = EventStream(self.frames.read(), heartbeat_seconds=0.005)
+        straight = Straight(self.taking.send)
+        straight.count = self._count
+        self._scope: Scope = {"type": "http", "state": {"straight": straight}}
+        self.task = asyncio.create_task(self.stream(self._scope, self._receive, self.taking.send))
+
+    def _count(self, size: int) -> None:
+        self.counted += size
+
+    async def _receive(self) -> Message:
+        raise AssertionError
+
+
+async def beats(streaming: Streaming, times: int) -> None:
+    await soon(lambda: streaming.taking.bodies.count(HEARTBEAT) >= times)
+
+
+async def test_heartbeats_come_between_frames_and_none_behind_the_end() -> None:
+    streaming = Streaming()
+    await beats(streaming, 2)
+    streaming.frames.coming.put_nowait(FRAME)
+    await soon(lambda: FRAME in streaming.taking.bodies)
+    streaming.frames.coming.put_nowait(None)
+    await streaming.task
+    bodies = streaming.taking.bodies
+    assert (bodies[-1], streaming.taking.sent[-1]["more_body"]) == (b"", False)
+    assert streaming.counted == sum(map(len, bodies))
+    await asyncio.sleep(0.02)  # the time of several
+    assert streaming.taking.bodies == bodies
+
+
+async def test_behind_a_frame_that_is_not_taken_no_heartbeat_waits() -> None:
+    streaming = Streaming()
+    await beats(streaming, 1)
+    streaming.taking.open.clear()
+    streaming.frames.coming.put_nowait(FRAME)
+    await soon(lambda: FRAME in streaming.taking.bodies)
+    since = streaming.stream.sending_since
+    assert since is not None
+    await asyncio.sleep(0.02)  # the time of several
+    assert streaming.taking.bodies[-1] == FRAME
+    assert streaming.stream.sending_since == since  # none has begun its time anew
+    streaming.taking.open.set()
+    await beats(streaming, streaming.taking.bodies.count(HEARTBEAT) + 1)
+    streaming.frames.coming.put_nowait(None)
+    await streaming.task
+
+
+async def test_the_end_waits_for_a_heartbeat_that_is_not_taken() -> None:
+    streaming = Streaming()
+    await beats(streaming, 1)
+    streaming.taking.open.clear()
+    await soon(lambda: streaming.stream.sending_since is not None)
+    streaming.frames.coming.put_nowait(None)
+    await soon(lambda: streaming.frames.closed)
+    assert not streaming.task.done()
+    assert streaming.taking.bodies[-1] == HEARTBEAT
+    streaming.taking.open.set()
+    await streaming.task
+    assert streaming.taking.bodies[-2:] == [HEARTBEAT, b""]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_cancelling_closes_the_frames_and_ends_the_heartbeats(*, waits: bool) -> None:
+    streaming = Streaming()
+    await beats(streaming, 1)
+    if waits:
+        streaming.taking.open.clear()
+        streaming.frames.coming.put_nowait(FRAME)
+        await soon(lambda: FRAME in streaming.taking.bodies)
+    streaming.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await streaming.task
+    assert streaming.frames.closed
+    sent = list(streaming.taking.sent)
+    streaming.taking.open.set()
+    await asyncio.sleep(0.02)  # the time of several
+    assert streaming.taking.sent == sent
