@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from runnel.chat import model_ports
 from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import Model, Piece
 from runnel.events import FinishReason, Usage
@@ -55,5 +56,10 @@ async def said(
     async with aclosing(model.stream(turns, params)) as batches:
         async for batch in batches:
             assert batch, "never an empty batch"
-            answer.pieces += batch
+            answer.pieces += pieces_of(batch)
     return answer
+
+
+def pieces_of(batch: Sequence[model_ports.Said]) -> list[Piece]:
+    """What came as mere text, too, as pieces."""
+    return [Piece(each) if isinstance(each, str) else each for each in batch]

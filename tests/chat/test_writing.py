@@ -89,7 +89,7 @@ class Written:
     def say(self, *texts: str) -> None:
         for text in texts:
             self.text += text
-            self.writer.write([Token(text)])
+            self.writer.write([Token(text)], 1)
 
     async def told(self) -> list[str]:
         reader = self.log.read(self.id)

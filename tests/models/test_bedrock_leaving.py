@@ -15,7 +15,7 @@ from relays import TLSRelay
 from runnel.chat.entities import Params
 from runnel.models.bedrock_lines import Line, through
 from runnel.models.langchain import LangChainModel
-from saying import QUESTION, said
+from saying import QUESTION, pieces_of, said
 from waiting import soon
 
 #: Far less than anything that a thread might otherwise wait for.
@@ -77,7 +77,7 @@ async def test_leaving_in_the_middle_does_not_wait_for_the_next_piece(aws: Accou
     model = aws.model(MODEL, Answer(TWO, gate_after=1))
     stream = model.stream(QUESTION, Params())
     async for batch in stream:
-        if any(piece.text for piece in batch):
+        if any(piece.text for piece in pieces_of(batch)):
             break
     left = aws.provider.client_left.value
     began = time.monotonic()

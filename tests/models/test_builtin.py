@@ -12,6 +12,7 @@ from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import Piece
 from runnel.models import builtin
 from runnel.models.builtin import DemoChatModel
+from saying import pieces_of
 
 PROMPT = [Turn("user", "How do sessions work?")]
 
@@ -22,7 +23,7 @@ NONE = Params()
 async def pieces(turns: list[Turn], params: Params = NONE, speed: float = 1e6) -> list[Piece]:
     """All that says something; LangChain adds an empty last chunk of its own."""
     model = builtin.build(entry("builtin/demo"), tokens_per_second=speed)
-    given = [piece async for batch in model.stream(turns, params) for piece in batch]
+    given = [piece async for batch in model.stream(turns, params) for piece in pieces_of(batch)]
     return [piece for piece in given if piece != Piece()]
 
 

@@ -20,7 +20,7 @@ from runnel.errors import Code, RunnelError, StartupError
 from runnel.events import Usage
 from runnel.models import langgraph
 from runnel.models.langchain import LangChainModel
-from saying import QUESTION, said
+from saying import QUESTION, pieces_of, said
 from sockets import opened
 from wire import Serve
 
@@ -114,7 +114,7 @@ async def test_what_a_graph_raises_is_its_failure_and_not_told(
 
     async def read() -> None:
         async for batch in graph(name).stream(QUESTION, Params()):
-            got.extend(piece.text for piece in batch)
+            got.extend(piece.text for piece in pieces_of(batch))
 
     with pytest.raises(RunnelError, match=r"^The graph of chat/graph failed") as failed:
         await read()
@@ -127,7 +127,7 @@ async def test_leaving_stops_the_graph_and_its_model(provider: Provider) -> None
     provider.answer("test", Answer(["One", " two"], stall_after=1))
     stream = graph("reviewed").stream(QUESTION, Params())
     async for batch in stream:
-        if batch[0].text:
+        if pieces_of(batch)[0].text:
             break
     await stream.aclose()
     await asyncio.to_thread(provider.client_left.wait_at_least, 1, 1)
@@ -164,7 +164,7 @@ async def test_a_piece_says_which_node_speaks(provider: Provider) -> None:
     agents = [
         piece.agent
         async for batch in graph("reviewed").stream(QUESTION, Params())
-        for piece in batch
+        for piece in pieces_of(batch)
         if piece.text
     ]
     assert agents == ["step0", "step0", "step1"]

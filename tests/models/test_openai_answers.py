@@ -11,6 +11,7 @@ from provider_script import tool_call
 from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import NotTakenError, Piece
 from runnel.errors import Code
+from saying import pieces_of
 
 MEGABYTE = 1_000_000
 
@@ -19,7 +20,11 @@ async def pieces(load: Load, provider: Provider) -> Sequence[Piece]:
     alias = {"provider": "openai", "model": "m", "base_url": provider.url}
     catalog = await load({"aliases": {"a": alias}})
     (model,) = catalog.candidates("a").models
-    return [piece async for batch in model.stream([Turn("user", "?")], Params()) for piece in batch]
+    return [
+        piece
+        async for batch in model.stream([Turn("user", "?")], Params())
+        for piece in pieces_of(batch)
+    ]
 
 
 async def test_arguments_that_are_no_json_cost_no_more_than_others(

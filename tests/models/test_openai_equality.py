@@ -20,6 +20,7 @@ from runnel.models.openai import OpenAIFamily
 from runnel.models.openai_client import Completions
 from runnel.models.openai_wire import Wire
 from runnel.models.pieces import CALLS
+from saying import pieces_of
 
 STREAM = {"content-type": "text/event-stream"}
 #: Whole; cut in every line's end and in every character of more than one byte.
@@ -165,7 +166,7 @@ class Asked:
         try:
             async for batch in model.stream(TURNS, Params()):
                 assert batch
-                pieces += [piece for piece in batch if piece != Piece()]
+                pieces += [piece for piece in pieces_of(batch) if piece != Piece()]
         except RunnelError as error:
             fault = (type(error), error.code, error.message, error.retryable, error.retry_after)
         finally:

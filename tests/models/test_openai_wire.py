@@ -30,10 +30,12 @@ def address(provider: Provider, userinfo: str = "") -> httpx2.URL:
 
 async def texts(wire: Wire, provider: Provider) -> list[list[str]]:
     async with await wire.ask(address(provider), {}, BODY) as answer:
-        return [
-            [choice["delta"].get("content", "") for chunk in batch for choice in chunk["choices"]]
-            async for batch in answer.batches()
-        ]
+        batches: list[list[str]] = []
+        while batch := await answer.next():
+            batches.append(
+                [each["delta"].get("content", "") for chunk in batch for each in chunk["choices"]]
+            )
+        return batches
 
 
 async def test_what_comes_together_is_given_together(wire: Wire, provider: Provider) -> None:
@@ -63,8 +65,7 @@ async def test_an_end_mark_is_the_end_though_the_connection_stays(
 async def test_who_leaves_closes_the_connection(wire: Wire, provider: Provider) -> None:
     provider.answer("m", Answer(["a", "b"], gate_after=1))
     async with await wire.ask(address(provider), {}, BODY) as answer:
-        async for _ in answer.batches():
-            break
+        await answer.next()
     await asyncio.to_thread(provider.client_left.wait_at_least, 1)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from runnel.chat.draft import Draft
 from runnel.chat.entities import Params, Turn
-from runnel.chat.model_ports import Model, Piece
+from runnel.chat.model_ports import Model, Said
 from runnel.chat.ports import StaleFence
 from runnel.chat.prompt import Prompt
 from runnel.chat.retrying import Retries
@@ -54,6 +54,24 @@ class Attempt:
     is a text of another attempt that the model is to go on with.
     """
 
+    __slots__ = (
+        "_called",
+        "_cleaners",
+        "_heard_at",
+        "_in_line",
+        "_params",
+        "_patience",
+        "_spoke",
+        "_usage",
+        "agent",
+        "begun",
+        "draft",
+        "finish_reason",
+        "model",
+        "prompt",
+        "silence",
+    )
+
     def __init__(
         self, question: Question, model: Model, bounds: Bounds, *, begun: str = ""
     ) -> None:
@@ -73,7 +91,7 @@ class Attempt:
         self._spoke = False  # whether the provider has sent anything
         self._patience: asyncio.Timeout | None = None
 
-    def stream(self) -> AsyncGenerator[Sequence[Piece]]:
+    def stream(self) -> AsyncGenerator[Sequence[Said]]:
         """What the model says. Raises RunnelError as the port says."""
         begun = [Turn("assistant", self.begun)] if self.begun else []
         return self.model.stream([*self.prompt.turns, *begun], self._params)
@@ -104,13 +122,16 @@ class Attempt:
         self._spoke = True
         return self._heard_at - before
 
-    def events(self, batch: Sequence[Piece]) -> list[Event]:
+    def events(self, batch: Sequence[Said]) -> list[Event]:
         """What a batch says, as events; what it says of the answer as a whole is kept."""
         events: list[Event] = []
         draft = self.draft
         for piece in batch:
             if draft.full:
                 break  # what the model says behind a cut is no part of the answer
+            if isinstance(piece, str):
+                events += map(Token, draft.feed(piece))
+                continue
             self._usage = piece.usage or self._usage
             self.finish_reason = piece.finish_reason or self.finish_reason
             self.agent = piece.agent or self.agent

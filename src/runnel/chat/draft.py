@@ -13,6 +13,8 @@ class Draft:
     What is fed is not part of the text before it is written; it counts against the bounds at once.
     """
 
+    __slots__ = ("_bytes", "_cleaner", "_events", "_max_bytes", "_max_events", "_pieces")
+
     def __init__(self, *, max_bytes: int, max_events: int, begun: str = "") -> None:
         self._max_bytes = max_bytes
         self._max_events = max_events
@@ -35,6 +37,14 @@ class Draft:
 
     def feed(self, text: str) -> list[str]:
         """The pieces that are certain now; what might be half of something is held back."""
+        # By far the most: nothing to be cleaned (a line's end is, for all that isprintable knows),
+        # nothing that might forge an end, and room enough.
+        if text.isprintable() and not self._cleaner.holds and "[" not in text:
+            size = len(text) if text.isascii() else len(text.encode())
+            if text and self._bytes + size <= self._max_bytes:
+                self._bytes += size
+                self._events += 1
+                return [text]
         return self._pieces_of(self._cleaner.feed(text))
 
     def flush(self) -> list[str]:

@@ -25,6 +25,23 @@ class Follower:
     by itself. `outcome`: how the answer ended, for who asked for `whole` and if it ended here.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_began",
+        "_counted",
+        "_cursor",
+        "_ended",
+        "_home",
+        "_present",
+        "_reader",
+        "_silent_since",
+        "finished",
+        "generation_id",
+        "left",
+        "outcome",
+        "whole",
+    )
+
     def __init__(
         self,
         home: "Followers",

@@ -15,8 +15,7 @@ class Piece(NamedTuple):
     """What a model gives at a time: text, calls of tools, the reason why it ended, the tokens it
     counted. `agent` is which part of a graph says it, where there are several.
 
-    An empty one is a sign of life: a model that thinks without speaking is not silent. (A tuple:
-    one is made for each token, and it costs a third of a frozen dataclass.)
+    An empty one is a sign of life: a model that thinks without speaking is not silent.
     """
 
     text: str = ""
@@ -24,6 +23,10 @@ class Piece(NamedTuple):
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     agent: str | None = None
+
+
+#: A piece that is nothing but text comes as that text.
+Said = Piece | str
 
 
 class NotTakenError(RunnelError):
@@ -47,7 +50,7 @@ class Model(Protocol):
     @property
     def places(self) -> Places: ...
 
-    def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
+    def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
         """The answer, in batches of what was ready together; never an empty batch.
 
         The finish reason comes once, with or after the last text; a stream that ends without

@@ -303,8 +303,9 @@ class Producer:
     def _write(self, events: Sequence[Event]) -> None:
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
-        self._author.draft.write([event.text for event in events if isinstance(event, Token)])
-        self._writer.write(events)
+        pieces = [event.text for event in events if isinstance(event, Token)]
+        self._author.draft.write(pieces)
+        self._writer.write(events, len(pieces))
         self._written = True
 
     async def _settle(self) -> Position | None:

@@ -34,8 +34,15 @@ def _join_pair(match: re.Match[str]) -> str:
 class Cleaner:
     """Cleans an answer that comes in pieces. What might be half of something is held back."""
 
+    __slots__ = ("_held",)
+
     def __init__(self) -> None:
         self._held = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
 
     def feed(self, piece: str) -> str:
         """The text that is certain now; may be empty."""

@@ -26,6 +26,25 @@ class Writer:
     `fitted` what of the talk it answers. `lost` is called when nothing can be written any more.
     """
 
+    __slots__ = (
+        "_beginning",
+        "_confirmed",
+        "_epoch",
+        "_fault",
+        "_fitted",
+        "_flight",
+        "_gathered",
+        "_generation",
+        "_log",
+        "_opening",
+        "_position",
+        "_store",
+        "_tell_lost",
+        "_text",
+        "_waiting",
+        "_written",
+    )
+
     def __init__(
         self,
         generation: Generation,
@@ -97,11 +116,13 @@ class Writer:
         self._written = self._confirmed = int(isinstance(first, Reset) and bool(first.text))
         return await self._begin(lambda: first)
 
-    def write(self, events: Sequence[Event]) -> None:
-        """Takes events, to be confirmed later. Raises StaleFence once another is the owner."""
+    def write(self, events: Sequence[Event], tokens: int) -> None:
+        """Takes events, so many tokens among them, to be confirmed later. Raises StaleFence once
+        another is the owner.
+        """
         if self._fault is not None:
             raise self._fault
-        self._written += _tokens(events)
+        self._written += tokens
         self._gathered.append((events, self._written))
         if self._flight is None and self._beginning is None:
             self._send()
@@ -266,10 +287,6 @@ class Writer:
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
-
-
-def _tokens(events: Sequence[Event]) -> int:
-    return sum(isinstance(event, Token) for event in events)
 
 
 def _gone() -> Any:

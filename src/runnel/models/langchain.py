@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import structlog
 
 from runnel.chat.entities import Params, Turn
-from runnel.chat.model_ports import Piece
+from runnel.chat.model_ports import Said
 from runnel.chat.places import Places
 from runnel.chat.terms import Terms
 from runnel.errors import RunnelError
@@ -26,7 +26,7 @@ class Translate(Protocol):
     def __call__(self, error: Exception, *, begun: bool) -> RunnelError: ...
 
 
-Speak = Callable[[Sequence[Turn], Params], AsyncGenerator[Sequence[Piece]]]
+Speak = Callable[[Sequence[Turn], Params], AsyncGenerator[Sequence[Said]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,7 @@ class LangChainModel:
         self._speak = speak
         self._translate = translate
 
-    async def stream(
-        self, turns: Sequence[Turn], params: Params
-    ) -> AsyncGenerator[Sequence[Piece]]:
+    async def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
         begun = False
         try:
             async with aclosing(self._speak(turns, params.over(self._defaults))) as batches:
@@ -98,7 +96,7 @@ def speaking(
     from runnel.models.messages import messages_of  # noqa: PLC0415 - as said
     from runnel.models.pieces import Pieces  # noqa: PLC0415 - same
 
-    async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
+    async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
         pieces = Pieces(thinks_aloud=thinks_aloud)
         chunks = cast(
             "AsyncGenerator[AIMessageChunk]",

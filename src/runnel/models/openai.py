@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final
@@ -15,7 +14,7 @@ import openai
 from pydantic import SecretStr
 
 from runnel.chat.entities import Params, Turn
-from runnel.chat.model_ports import NotTakenError, Piece
+from runnel.chat.model_ports import NotTakenError, Said
 from runnel.errors import Code, RunnelError
 from runnel.models.langchain import Entry, LangChainModel, Ping, Speak, speaking
 from runnel.models.messages import messages_of
@@ -140,15 +139,9 @@ def _speaking(
 ) -> Speak:
     """As `langchain.speaking`, in batches of what has come together."""
 
-    async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
+    def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
         pieces = Pieces(thinks_aloud=thinks_aloud)
-        batches = chat_model.batches(messages_of(turns), **call_options(params))
-        async with aclosing(batches):
-            async for batch in batches:
-                yield [
-                    pieces.spoken(said) if isinstance(said, str) else pieces.piece(said)
-                    for said in batch
-                ]
+        return chat_model.batches(pieces, messages_of(turns), **call_options(params))
 
     return speak
 

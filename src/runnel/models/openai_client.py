@@ -4,7 +4,6 @@ It remains a LangChain model: `astream` gives the chunks that the stock class wo
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Final, cast
 
 import openai
@@ -12,8 +11,9 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
+from runnel.chat.model_ports import Said
 from runnel.models.openai_wire import Chunk, Wire, WireAnswer
-from runnel.models.pieces import CALLS
+from runnel.models.pieces import CALLS, Pieces
 
 #: What the SDK takes beside the body.
 _BESIDE: Final = frozenset({"extra_headers", "extra_query", "timeout"})
@@ -52,10 +52,10 @@ class DirectClient(SdkClient):
     """The same, which reads the wire itself: its `async_client` is a `Completions`."""
 
     async def batches(
-        self, messages: Sequence[BaseMessage], **options: Any
-    ) -> AsyncGenerator[Sequence[str | AIMessageChunk]]:
-        """What `astream` gives, in batches of what has come together: a chunk that brings nothing
-        but text as that text, all others as messages. LangChain's callbacks are not told.
+        self, pieces: Pieces, messages: Sequence[BaseMessage], **options: Any
+    ) -> AsyncGenerator[Sequence[Said]]:
+        """What `astream` gives, as pieces, in batches of what has come together. A chunk that
+        brings nothing but text never becomes a message. LangChain's callbacks are not told.
         """
         payload = cast(
             "dict[str, Any]",
@@ -64,14 +64,16 @@ class DirectClient(SdkClient):
             ),
         )
         empty = True
-        answer = await cast("Completions", self.async_client).stream(payload)
-        async with answer, aclosing(answer.batches()) as batches:
-            async for chunks in batches:
-                said: list[str | AIMessageChunk] = []
+        async with await cast("Completions", self.async_client).stream(payload) as answer:
+            while chunks := await answer.next():
+                said: list[Said] = []
                 try:
                     for chunk in chunks:
-                        if (each := self._said(chunk)) is not None:
-                            said.append(each)  # noqa: PERF401 - a fault leaves what came before it
+                        text = _text_alone(chunk)
+                        if text is not None:
+                            said.append(pieces.spoken(text))
+                        elif (message := self._message(chunk)) is not None:
+                            said.append(pieces.piece(message))
                 except Exception:
                     if said:  # what came before the fault is said before it
                         yield said
@@ -82,10 +84,7 @@ class DirectClient(SdkClient):
         if empty:
             raise ValueError("No generation chunks were returned")  # LangChain's word for it
 
-    def _said(self, chunk: Chunk) -> str | AIMessageChunk | None:
-        text = _text_alone(chunk)
-        if text is not None:
-            return text
+    def _message(self, chunk: Chunk) -> AIMessageChunk | None:
         generation = self._convert_chunk_to_generation_chunk(chunk, AIMessageChunk, None)
         if generation is None:
             return None
@@ -101,10 +100,10 @@ def _text_alone(chunk: Chunk) -> str | None:
         return None
     choice = choices[0]
     delta = cast("dict[str, Any] | None", choice.get("delta"))
-    if (
-        not delta
-        or choice.get("finish_reason")
-        or delta.get("tool_calls")
+    if not delta or choice.get("finish_reason"):
+        return None
+    if (len(delta) > 1 or "content" not in delta) and (
+        delta.get("tool_calls")
         or delta.get("refusal")
         or delta.get("function_call")
         or delta.get("role") not in _OWN_ROLES

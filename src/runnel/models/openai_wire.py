@@ -92,9 +92,14 @@ class WireAnswer:
     connection breaks, ValueError or TypeError where what has come is no chunk.
     """
 
+    __slots__ = ("_ended", "_events", "_fault", "_request", "_response")
+
     def __init__(self, response: aiohttp.ClientResponse, request: httpx2.Request) -> None:
         self._response = response
         self._request = request
+        self._events = EventData()
+        self._fault: Exception | None = None  # behind what was given last
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,46 +116,50 @@ class WireAnswer:
             self._response.close()
 
     async def __aiter__(self) -> AsyncGenerator[Chunk]:
-        async for chunks in self.batches():
+        while chunks := await self.next():
             for chunk in chunks:
                 yield chunk
 
-    async def batches(self) -> AsyncGenerator[list[Chunk]]:
-        """What has come together, together; never an empty batch."""
-        events = EventData()
-        while received := await self._received():
-            chunks: list[Chunk] = []
-            for data in events.feed(received):
-                if data.startswith(_DONE):
-                    if chunks:
-                        yield chunks
-                    await self._drain()
-                    return
-                try:
-                    chunks.append(self._chunk(data))
-                except (openai.APIError, ValueError, TypeError):
-                    if chunks:  # what came before the fault is said before it
-                        yield chunks
-                    raise
-            if chunks:
-                yield chunks
+    async def next(self) -> list[Chunk]:
+        """What has come together, together; empty once, at the end."""
+        while not self._ended:
+            if self._fault is not None:
+                raise self._fault
+            try:
+                received = await self._response.content.readany()
+            except (aiohttp.ClientError, OSError) as error:
+                raise _connection_fault(error, self._request) from error
+            if not received:
+                self._ended = True
+            elif chunks := self._chunks(received):
+                return chunks
+        await self._drain()
+        return []
 
-    async def _received(self) -> bytes:
+    def _chunks(self, received: bytes) -> list[Chunk]:
+        chunks: list[Chunk] = []
         try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _connection_fault(error, self._request) from error
+            for data in self._events.feed(received):
+                if data.startswith(_DONE):
+                    self._ended = True
+                    break
+                chunks.append(self._chunk(data))
+        except (openai.APIError, ValueError, TypeError) as fault:
+            if not chunks:
+                raise
+            self._fault = fault  # what came before it is said before it
+        return chunks
 
     def _chunk(self, data: bytes) -> Chunk:
         try:
-            chunk = orjson.loads(data)
+            chunk: object = orjson.loads(data)
         except orjson.JSONDecodeError:
             # Some servers write NaN, or halves of surrogate pairs, which the SDK reads too.
             chunk = json.loads(data.decode())
         if not isinstance(chunk, dict):
             raise TypeError("a chunk that is no object")
         said = cast("Chunk", chunk)
-        if error := said.get("error"):
+        if "error" in said and (error := said["error"]):
             message = _message_of(error) or "An error occurred during streaming"
             raise openai.APIError(message, self._request, body=error)
         return said
@@ -158,6 +167,8 @@ class WireAnswer:
     async def _drain(self) -> None:
         """The connection's own end, without which it cannot be used again."""
         content = self._response.content
+        if content.at_eof():
+            return
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while not content.at_eof():

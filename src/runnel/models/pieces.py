@@ -45,6 +45,8 @@ class Pieces:
     `thinks_aloud`: the provider may put its reasoning into the text, between tags before all else.
     """
 
+    __slots__ = ("_calls", "_thinking")
+
     def __init__(self, *, thinks_aloud: bool = False, tag: str = "think") -> None:
         self._thinking = Thinking(tag) if thinks_aloud else None
         self._calls: dict[int | str | None, int] = {}  # the provider's index → ours
@@ -59,9 +61,9 @@ class Pieces:
             usage=usage_of(chunk),
         )
 
-    def spoken(self, text: str) -> Piece:
+    def spoken(self, text: str) -> str:
         """What a chunk says that brings nothing but a piece of text, which may be empty."""
-        return Piece(text if self._thinking is None else self._thinking.feed(text))
+        return text if self._thinking is None else self._thinking.feed(text)
 
     def _text(self, chunk: AIMessage, *, last: bool) -> str:
         content = cast("object", chunk.content)

@@ -8,6 +8,8 @@ from typing import Final
 #: The most that one event may take: nobody sends as much, and somebody might never end one.
 MOST_BYTES: Final = 16 * 2**20
 _PLAIN: Final = b"data: "
+_BLANK: Final = b"\n\n"
+_NEXT: Final = _BLANK + _PLAIN
 #: A byte order mark, which may stand before all else.
 _MARK: Final = b"\xef\xbb\xbf"
 
@@ -19,12 +21,16 @@ class EventTooLongError(Exception):
 class EventData:
     """Fed with bytes as they come, gives the data of each event that is whole by then."""
 
+    __slots__ = ("_began", "_rest")
+
     def __init__(self) -> None:
         self._rest = b""
         self._began = False
 
     def feed(self, received: bytes) -> list[bytes]:
         """Raises EventTooLongError."""
+        if self._began and not self._rest and (events := _plain(received)) is not None:
+            return events
         held = self._rest + received if self._rest else received
         if not self._began:
             if len(held) < len(_MARK) and _MARK.startswith(held):
@@ -51,6 +57,14 @@ class EventData:
             elif (data := _data(event)) is not None:
                 found.append(data)
         return found
+
+
+def _plain(received: bytes) -> list[bytes] | None:
+    """Whole events of one line each, as nearly all come; None of anything else."""
+    if not (received.startswith(_PLAIN) and received.endswith(_BLANK)) or b"\r" in received:
+        return None
+    events = received[len(_PLAIN) : -len(_BLANK)].split(_NEXT)
+    return events if received.count(b"\n") == 2 * len(events) else None
 
 
 def _data(event: bytes) -> bytes | None:

@@ -14,6 +14,8 @@ _Step = Callable[[str], tuple[str, str, Any]]
 class Thinking:
     """Fed piece by piece. What might be half of a tag is held back."""
 
+    __slots__ = ("_close", "_held", "_open", "_step")
+
     def __init__(self, tag: str = "think") -> None:
         self._open = f"<{tag}>"
         self._close = f"</{tag}>"
@@ -22,6 +24,8 @@ class Thinking:
 
     def feed(self, text: str) -> str:
         """The text that is certain to be the answer's."""
+        if self._step is _answer:  # nothing is held back any more
+            return text
         self._held += text
         while True:
             step = self._step

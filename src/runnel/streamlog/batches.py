@@ -17,7 +17,10 @@ def batch_of(epoch: int, offset: int, events: Sequence[Event], *, shared: bool) 
     """`shared`: its readers share what dialects make of it."""
     size = _BATCH_BYTES
     for event in events:
-        size += size_of(event)
+        if isinstance(event, Token):  # by far the most
+            size += _EVENT_BYTES + getsizeof(event.text)
+        else:
+            size += size_of(event)
     return Batch(epoch, offset, tuple(events), size, frames={} if shared else None)
 
 

@@ -187,6 +187,17 @@ class MemoryLog:
 class MemoryReader:
     """Implements chat.ports.LogReader: a cursor into one generation's log."""
 
+    __slots__ = (
+        "_closed",
+        "_cursor",
+        "_ended",
+        "_generation_id",
+        "_home",
+        "_index",
+        "_log",
+        "_news",
+    )
+
     def __init__(self, home: MemoryLog, generation_id: str, after: Position | None) -> None:
         self._home = home
         self._generation_id = generation_id
@@ -227,19 +238,20 @@ class MemoryReader:
         log = self._home.log_of(self._generation_id)
         if log is None:
             return ()
+        there = len(log.batches)
         if log is not self._log:
             batches = [*self._place(log)]
-        elif self._index == len(log.batches):
+            size = sum(batch.size for batch in batches)
+        elif self._index == there:
             return ()
         else:
-            batches = []
-        size = sum(batch.size for batch in batches)
-        while self._index < len(log.batches) and size < self._home.page_bytes:
+            batches, size = [], 0
+        while self._index < there and size < self._home.page_bytes:
             batch = log.batches[self._index]
             batches.append(batch)
             self._index += 1
             size += batch.size
-        self._ended = log.closed_at is not None and self._index == len(log.batches)
+        self._ended = log.closed_at is not None and self._index == there
         return batches
 
     def _place(self, log: _Log) -> Sequence[Batch]:

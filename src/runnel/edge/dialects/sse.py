@@ -83,17 +83,22 @@ def retry_line() -> bytes:
 
 
 def _encode(dialect: SseDialect, batch: Batch) -> bytes:
-    frames = None if batch.frames is None else batch.frames.get(dialect.key)
-    if frames is None:
-        epoch, offset = batch.epoch, batch.offset
+    kept = batch.frames
+    frames = kept.get(dialect.key) if kept else None
+    if frames is not None:
+        return frames
+    epoch, place = batch.epoch, batch.offset
+    if len(batch.events) == 1:
+        frames = dialect.frame(batch.events[0], Position(epoch, place))
+    else:
         frames = b"".join(
             [
                 dialect.frame(event, Position(epoch, place))
-                for place, event in enumerate(batch.events, offset)
+                for place, event in enumerate(batch.events, place)
             ]
         )
-        if batch.frames is not None:
-            batch.frames[dialect.key] = frames
+    if kept is not None:
+        kept[dialect.key] = frames
     return frames
 
 
