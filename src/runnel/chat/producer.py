@@ -224,7 +224,7 @@ class Producer:
     async def _ask_around(self) -> Outcome:
         return await ask_around(
             self._question.models,
-            self._ask,
+            self._ask_apart,
             retries=self._bounds.retries,
             may_pass_on=self._may_pass_on,
             may_retry=lambda: not (self._written or self._halted),
@@ -235,6 +235,11 @@ class Producer:
         if self._halted or self._whole() is not None:
             return False
         return self._question.restarts or not self._written
+
+    async def _ask_apart(self, model: Model) -> Outcome:
+        # In a task of its own, which ends with this: what comes wakes that alone, and not with it
+        # all that stands around it.
+        return await asyncio.create_task(self._ask(model))
 
     async def _ask(self, model: Model) -> Outcome:
         self._begin_attempt(model)
