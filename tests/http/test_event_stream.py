@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 
 import pytest
 from starlette.types import Message, Scope
 
 from runnel.edge.http.event_stream import EventStream
-from runnel.edge.requests import Straight
+from runnel.edge.requests import RequestLayer
+from runnel.settings import Settings
+from runnel.telemetry.metrics import Metrics
+from runnel.telemetry.traffic import USER_CLASSES, Traffic
 from waiting import soon
 
 HEARTBEAT = b": heartbeat\n\n"
@@ -37,10 +41,13 @@ class Frames:
     def __init__(self) -> None:
         self.coming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.closed = False
+        self.fault: Exception | None = None
 
     async def read(self) -> AsyncGenerator[bytes]:
         try:
             while (frame := await self.coming.get()) is not None:
+                if self.fault is not None:
+                    raise self.fault
                 yield frame
         finally:
             self.closed = True
@@ -49,15 +56,29 @@ class Frames:
 class Streaming:
     """A stream that runs, with a heartbeat every few milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, send_timeout_seconds: float = 3600) -> None:
         self.frames = Frames()
         self.taking = Taking()
         self.counted = 0
-        self.stream = EventStream(self.frames.read(), heartbeat_seconds=0.005)
-        straight = Straight(self.taking.send)
-        straight.count = self._count
-        self._scope: Scope = {"type": "http", "state": {"straight": straight}}
-        self.task = asyncio.create_task(self.stream(self._scope, self._receive, self.taking.send))
+        self.given_back = False
+        self.gave_up = False
+        held = ExitStack()
+        held.callback(self._give_back)
+        settings = Settings(heartbeat_seconds=0.005, send_timeout_seconds=send_timeout_seconds)
+        self.stream = EventStream(self.frames.read(), settings, held, self._give_up)
+        self.task = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        traffic = Traffic(dict.fromkeys(USER_CLASSES, self._count))
+        layer = RequestLayer(self.stream, metrics=Metrics(), traffic=traffic, root_path="")
+        scope: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        await layer(scope, self._receive, self.taking.send)
+
+    def _give_back(self) -> None:
+        self.given_back = True
+
+    def _give_up(self) -> None:
+        self.gave_up = True
 
     def _count(self, size: int) -> None:
         self.counted += size
@@ -82,6 +103,8 @@ async def test_heartbeats_come_between_frames_and_none_behind_the_end() -> None:
     assert streaming.counted == sum(map(len, bodies))
     await asyncio.sleep(0.02)  # the time of several
     assert streaming.taking.bodies == bodies
+    assert streaming.given_back
+    assert not streaming.gave_up
 
 
 async def test_behind_a_frame_that_is_not_taken_no_heartbeat_waits() -> None:
@@ -127,7 +150,41 @@ async def test_cancelling_closes_the_frames_and_ends_the_heartbeats(*, waits: bo
     with pytest.raises(asyncio.CancelledError):
         await streaming.task
     assert streaming.frames.closed
+    assert streaming.given_back
     sent = list(streaming.taking.sent)
     streaming.taking.open.set()
     await asyncio.sleep(0.02)  # the time of several
     assert streaming.taking.sent == sent
+
+
+async def test_who_takes_nothing_for_too_long_is_given_up_without_an_end() -> None:
+    streaming = Streaming(send_timeout_seconds=0.02)
+    await beats(streaming, 1)
+    streaming.taking.open.clear()
+    streaming.frames.coming.put_nowait(FRAME)
+    await streaming.task
+    assert streaming.gave_up
+    assert streaming.frames.closed
+    assert streaming.given_back
+    assert b"" not in streaming.taking.bodies
+
+
+async def test_a_fault_in_the_frames_is_raised_and_gives_back_what_is_held() -> None:
+    streaming = Streaming()
+    await beats(streaming, 1)
+    streaming.frames.fault = TimeoutError("of its own")
+    streaming.frames.coming.put_nowait(FRAME)
+    with pytest.raises(TimeoutError, match="of its own"):
+        await streaming.task
+    assert streaming.given_back
+    assert not streaming.gave_up
+
+
+async def test_a_client_that_takes_no_beginning_gives_back_what_is_held() -> None:
+    streaming = Streaming()
+    streaming.taking.open.clear()
+    await soon(lambda: streaming.taking.sent)
+    streaming.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await streaming.task
+    assert streaming.given_back

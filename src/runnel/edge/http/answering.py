@@ -14,9 +14,10 @@ from runnel.edge.answer_headers import add_headers
 from runnel.edge.clients import client_of
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format
+from runnel.edge.http.event_stream import EventStream
 from runnel.edge.http.following import held
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
-from runnel.edge.http.streaming import AnswerStream, Write
+from runnel.edge.http.streaming import Write
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
 from runnel.edge.paths import generation_path
@@ -74,7 +75,7 @@ async def stream(
         if after is None and _failed_at_once(first):
             raise _failure(await parts.chat.generation(caller.user_id, generation.id))
         frames = write(first, follower)
-        return AnswerStream(frames, follower, parts.settings, stack.pop_all())
+        return EventStream(frames, parts.settings, stack.pop_all(), follower.close)
     raise AssertionError  # ExitStack swallows nothing
 
 

@@ -1,35 +1,53 @@
 """sse-starlette's response, sent in the request's own task, with heartbeats from a timer.
 
-Of itself it opens a group of four tasks for each stream, and sends each body through every layer.
+Of itself it opens a group of four tasks for each stream, inside of all the layers, and sends each
+body through them.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, aclosing
 from typing import Final
 
+import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from runnel.edge.requests import straight_of
+from runnel.settings import Settings
 
+_log = structlog.stdlib.get_logger()
 _HEARTBEAT: Final = ServerSentEvent(comment="heartbeat", sep="\n").encode()
+#: How often it is looked, within the time that a send may take, whether it takes longer.
+_LOOKS: Final = 4
 
 
 class EventStream(EventSourceResponse):
     """As EventSourceResponse, for frames that end by themselves when the client leaves, and when
     the server drains: nothing here watches for either.
 
+    `held` is given back at the end. `give_up` is called when the client takes nothing for too long;
     `sending_since`: when the send that waits was begun.
     """
 
-    def __init__(self, frames: AsyncIterable[bytes], *, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes],
+        settings: Settings,
+        held: ExitStack,
+        give_up: Callable[[], None],
+    ) -> None:
         self.sending_since: float | None = None
+        self._frames = frames
+        self._held = held
+        self._give_up = give_up
+        self._send_seconds = settings.send_timeout_seconds
         self._beating: asyncio.Task[None] | None = None
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
             frames,
-            ping=heartbeat_seconds,
+            ping=settings.heartbeat_seconds,
             sep="\n",
             headers={"Cache-Control": "no-cache, no-transform"},
         )
@@ -37,38 +55,71 @@ class EventStream(EventSourceResponse):
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._straight = straight_of(scope)
-        self._beat_later(send)
+        self._straight.give_back = self._held.close
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        await send(start)
+        self._straight.rest = self._send_rest
+
+    async def _send_rest(self) -> None:
+        reading = asyncio.timeout(None)
+        self._beat_later()
+        self._look_later(reading)
         try:
-            await self._stream_response(send)
+            async with reading, aclosing(self._frames):
+                async for frames in self._frames:
+                    await self._send(frames)
+                self.active = False
+                if self._beating is not None:
+                    await self._beating  # nothing comes behind the end
+                end = {"type": "http.response.body", "body": b"", "more_body": False}
+                await self._straight.send(end)
+        except TimeoutError:
+            if not reading.expired():
+                raise
+            _log.info("reader.stalled")
+            self._give_up()
         finally:
             self._next_beat.cancel()
+            self._next_look.cancel()
             if self._beating is not None:
                 self._beating.cancel()
 
-    @override
-    async def _send_with_timeout(self, send: Send, message: Message) -> None:
-        # sse-starlette's own would open a scope with a timer for each send.
+    async def _send(self, body: bytes) -> None:
         if self.sending_since is None:  # else a heartbeat waits, and for longer
             self.sending_since = time.monotonic()
+        message = {"type": "http.response.body", "body": body, "more_body": True}
         await self._straight.send(message)
         self.sending_since = None
-        self._straight.count(len(message["body"]))
+        self._straight.count(len(body))
 
-    def _beat_later(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        self._next_beat = loop.call_later(self.ping_interval, self._beat, send)
+    def _beat_later(self) -> None:
+        self._next_beat = asyncio.get_running_loop().call_later(self.ping_interval, self._beat)
 
-    def _beat(self, send: Send) -> None:
+    def _beat(self) -> None:
         if self._may_beat():
-            self._beating = asyncio.create_task(self._send_heartbeat(send))
-        self._beat_later(send)
+            self._beating = asyncio.create_task(self._send_heartbeat())
+        self._beat_later()
 
     def _may_beat(self) -> bool:
         # While something waits to be sent, a heartbeat would only wait behind it.
         return self.active and self.sending_since is None
 
-    async def _send_heartbeat(self, send: Send) -> None:
-        async with self._send_lock:  # the end waits for it, and nothing comes behind the end
-            if self._may_beat():
-                message = {"type": "http.response.body", "body": _HEARTBEAT, "more_body": True}
-                await self._send_with_timeout(send, message)
+    async def _send_heartbeat(self) -> None:
+        if self._may_beat():
+            await self._send(_HEARTBEAT)
+
+    def _look_later(self, reading: asyncio.Timeout) -> None:
+        pause = self._send_seconds / _LOOKS
+        self._next_look = asyncio.get_running_loop().call_later(pause, self._look, reading)
+
+    def _look(self, reading: asyncio.Timeout) -> None:
+        """Ends the reading of one who has taken nothing for too long."""
+        since = self.sending_since
+        if since is not None and time.monotonic() - since > self._send_seconds:
+            reading.reschedule(0)
+        else:
+            self._look_later(reading)

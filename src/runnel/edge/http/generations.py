@@ -10,6 +10,7 @@ from runnel.edge.closing import come_again, wants_json
 from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format, dialect_of
+from runnel.edge.http.event_stream import EventStream
 from runnel.edge.http.following import held
 from runnel.edge.http.polling import poll
 from runnel.edge.http.shapes import (
@@ -22,7 +23,7 @@ from runnel.edge.http.shapes import (
     error_members,
     shaped,
 )
-from runnel.edge.http.streaming import AnswerStream, writing
+from runnel.edge.http.streaming import writing
 from runnel.edge.json import JsonResponse
 from runnel.edge.positions import position_of
 from runnel.edge.route import TicketRoute, UserRoute
@@ -128,7 +129,7 @@ async def follow_generation(
         if follower.finished:
             return Response(status_code=204)
         frames = writing(dialect_of(form, ids=True))((), follower)
-        return AnswerStream(frames, follower, parts.settings, stack.pop_all())
+        return EventStream(frames, parts.settings, stack.pop_all(), follower.close)
     raise AssertionError  # ExitStack swallows nothing
 
 
