@@ -4,8 +4,10 @@ import time
 from typing import cast
 
 import pytest
+import structlog
 
 from runnel.telemetry.logs import _redactor
+from runnel.telemetry.plain_lines import plain_lines
 
 REDACT = _redactor(["a canary secret"])
 
@@ -51,3 +53,33 @@ def test_what_is_or_looks_like_a_secret_is_cut_out(text: str, kept: str) -> None
 @pytest.mark.parametrize("control", ["\r", "\n", "\x1b", "\x9b", "\x85", "\u2028", "\u202e"])
 def test_what_would_forge_a_line_or_drive_a_terminal_is_escaped(control: str) -> None:
     assert control not in redacted(f"a{control}b")
+
+
+@pytest.mark.parametrize("secret", ["a canary secret", "bearer abc"])
+def test_a_secret_is_cut_out_wherever_in_a_line_it_is(secret: str) -> None:
+    shown = REDACT(None, "info", {"path": "/", "status": 200, "why": ValueError(secret)})
+    assert "[secret]" in str(cast("dict[str, object]", shown)["why"])
+    assert "canary" not in str(shown)
+    assert "abc" not in str(shown)
+
+
+HEAD = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "logger": "runnel.edge.requests"}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        HEAD | {"event": "request", "status": 200, "ms": 1.5, "code": None, "ok": True},
+        HEAD | {"event": "request", "path": "/a b", "key": "a=b", "quoted": "'", "empty": ""},
+        HEAD | {"event": "request"},
+        HEAD | {"event": "a name as long as no event has one of ours", "z": "last", "a": "first "},
+        HEAD | {"event": 7, "level": "critical", "listed": ["a"], "tab": "a\tb"},
+        HEAD | {"event": "failed", "exception": "Traceback\n  of it", "a": 1},
+        HEAD | {"event": "failed", "stack": "Stack", "a": 1},
+        HEAD | {"event": "named", "logger_name": "too"},
+        {"event": "no more"},
+    ],
+)
+def test_lines_are_as_structlog_writes_them(event: dict[str, object]) -> None:
+    theirs = structlog.dev.ConsoleRenderer(colors=False)
+    assert plain_lines()(None, "info", {**event}) == theirs(None, "info", {**event})

@@ -10,6 +10,8 @@ from typing import Any, Final, cast
 import structlog
 from typing_extensions import override
 
+from runnel.telemetry.plain_lines import plain_lines
+
 #: Each branch takes all it has looked at, so that no input is looked at twice: what is logged
 #: comes from anybody.
 _TOKENS: Final = re.compile(
@@ -25,6 +27,8 @@ _CONTROLS: Final = re.compile(
 #: what the peer sends may hold a quote of its own.
 _QUERY: Final = re.compile(r"\?.*?(?=\" (?:\[accepted\]|\d{3})$|$)", re.DOTALL)
 _SHORTEST_SECRET: Final = 6
+#: What is written as it is.
+_PLAIN: Final = (str, int, float, type(None))
 
 Event = MutableMapping[str, Any]
 
@@ -47,11 +51,14 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
     wanted = logging.getLevelNamesMapping()[level.upper()]
     # No line says any of it, and each would look it up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    vars(logging)["_srcfile"] = None  # nor where in the code it was said, which takes longest
     render: structlog.typing.Processor
     if as_json:
         render = structlog.processors.JSONRenderer()
+    elif sys.stderr.isatty():
+        render = structlog.dev.ConsoleRenderer(colors=True)
     else:
-        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        render = plain_lines()
     logging.config.dictConfig(
         {
             "version": 1,
@@ -134,6 +141,13 @@ def _redactor(secrets: Iterable[str]) -> structlog.typing.Processor:
         if str(event.get("logger")).startswith("uvicorn"):
             # Not only what looks like a token: a broken one, or another server's, does not.
             event["event"] = _QUERY.sub("", str(event["event"]))
+        # Most lines have nothing in them: that is seen at once of all their words together.
+        words = " ".join([str(value) for value in event.values()])
+        if conceal(words) == words and not _CONTROLS.search(words):
+            return {
+                key: value if isinstance(value, _PLAIN) else str(value)
+                for key, value in event.items()
+            }
         return {key: _walk(value, clean, lines=key == "exception") for key, value in event.items()}
 
     return redact
@@ -143,8 +157,6 @@ def _walk(value: object, clean: Callable[..., str], *, lines: bool) -> object:
     match value:
         case None | bool() | int() | float():
             return value
-        case str():
-            return clean(value, lines=lines)
         case _:
             return clean(str(value), lines=lines)
 
