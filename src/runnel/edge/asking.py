@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import replace
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import override
 
 from runnel.accounts.entities import Identity
 from runnel.chat.entities import Ask, AskKey, SessionRef, Turn
@@ -23,7 +24,13 @@ _KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 class ParamsBody(ParamFields):
     """How the model is to answer; what is absent is left to the alias, then to the model."""
 
+    model_config = ConfigDict(frozen=True)
     stream: bool | None = None
+
+    # Nobody changes it: one is enough for all bodies that say nothing of it.
+    @override
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
 
 
 class MessageBody(BaseModel):

@@ -36,11 +36,18 @@ class _Again:
     after: Position | None
 
 
-async def _again(
-    idempotency_key: Annotated[str | None, Header(description=_KEY)] = None,
-    last_event_id: Annotated[str | None, Header(description=_LAST)] = None,
-) -> _Again:
-    return _Again(idempotency_key, position_of(last_event_id))
+#: The headers that say it.
+Key = Annotated[str | None, Header(description=_KEY)]
+LastEventId = Annotated[str | None, Header(description=_LAST)]
+
+
+def again_of(key: str | None, last_event_id: str | None) -> _Again:
+    """Raises RunnelError `invalid_request` for a position that is none."""
+    return _Again(key, position_of(last_event_id))
+
+
+async def _again(idempotency_key: Key = None, last_event_id: LastEventId = None) -> _Again:
+    return again_of(idempotency_key, last_event_id)
 
 
 Again = Annotated[_Again, Depends(_again)]

@@ -5,14 +5,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runnel.edge.asking import AskBody
-from runnel.edge.deps import SIGNED_IN, Caller
+from runnel.edge.deps import SAYS_SIGNED_IN, caller_of
 from runnel.edge.http import delivery
-from runnel.edge.http.delivery import ANSWERED, Again
+from runnel.edge.http.delivery import ANSWERED, Key, LastEventId, again_of
 from runnel.edge.http.shapes import READ_TO_THE_END, STREAM, AcceptedShape, shaped
 from runnel.edge.route import AskRoute
 from runnel.errors import Code, RunnelError
 
-router = APIRouter(route_class=AskRoute, tags=["ask"], dependencies=[*SIGNED_IN])
+router = APIRouter(route_class=AskRoute, tags=["ask"])
 public_router = APIRouter()
 
 
@@ -20,8 +20,11 @@ public_router = APIRouter()
     "/api/generate",
     responses=STREAM | shaped(AcceptedShape, 202) | READ_TO_THE_END,
     response_class=Response,
+    openapi_extra=SAYS_SIGNED_IN,
 )
-async def generate(request: Request, caller: Caller, again: Again, body: AskBody) -> Response:
+async def generate(
+    request: Request, body: AskBody, idempotency_key: Key = None, last_event_id: LastEventId = None
+) -> Response:
     """Ask, and read the answer as it is made: server-sent events that end in `[DONE]`."""
     if body.streams is False:
         raise RunnelError(
@@ -29,6 +32,7 @@ async def generate(request: Request, caller: Caller, again: Again, body: AskBody
             "/api/generate always streams; POST /chat answers in JSON.",
             field="stream",
         )
+    caller, again = caller_of(request), again_of(idempotency_key, last_event_id)
     ask = body.to_ask(caller, again.key)
     return await delivery.answered(request, caller, again, ask, body, streams=True)
 
@@ -46,8 +50,13 @@ async def generate_is_posted(request: Request) -> Response:
     )
 
 
-@router.post("/chat", response_class=Response, responses=ANSWERED)
-async def chat(request: Request, caller: Caller, again: Again, body: AskBody) -> Response:
+@router.post(
+    "/chat", response_class=Response, responses=ANSWERED, openapi_extra=SAYS_SIGNED_IN
+)
+async def chat(
+    request: Request, body: AskBody, idempotency_key: Key = None, last_event_id: LastEventId = None
+) -> Response:
     """Ask, and get the answer whole as JSON; with `"stream": true`, as `/api/generate` does."""
+    caller, again = caller_of(request), again_of(idempotency_key, last_event_id)
     ask = body.to_ask(caller, again.key)
     return await delivery.answered(request, caller, again, ask, body)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from runnel.chat.following import Follower
 from runnel.chat.model_ports import ListedModel
-from runnel.edge.deps import SIGNED_IN, AppParts, Caller
+from runnel.edge.deps import SAYS_SIGNED_IN, SIGNED_IN, AppParts, caller_of
 from runnel.edge.dialects.openai import Chunks, Identity, completion
 from runnel.edge.http import answering
 from runnel.edge.http.openai_body import CompletionBody
@@ -32,7 +32,6 @@ asking = APIRouter(
     prefix="/v1",
     route_class=AskRoute,
     tags=["openai"],
-    dependencies=[*SIGNED_IN],
     responses=ANY_FAILURE,
 )
 listing = APIRouter(
@@ -53,9 +52,11 @@ listing = APIRouter(
             "content": {"application/json": {}} | STREAM[200]["content"],
         }
     },
+    openapi_extra=SAYS_SIGNED_IN,
 )
-async def complete(request: Request, caller: Caller, body: CompletionBody) -> Response:
+async def complete(request: Request, body: CompletionBody) -> Response:
     """Ask as OpenAI's clients do: an answer whole, or with `stream` in chunks."""
+    caller = caller_of(request)
     generation = await answering.ask(request, body.to_ask(caller))
     if not body.stream:
         return await answering.whole(request, caller, generation, completion, only_reader=True)
