@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 import openai
@@ -10,6 +10,7 @@ import pytest
 
 from provider import Answer, Provider
 from runnel.models.openai import OpenAIFamily
+from runnel.models.openai_address import Address
 from runnel.models.openai_client import DirectClient
 from runnel.models.openai_wire import Wire
 
@@ -24,12 +25,15 @@ async def wire() -> AsyncIterator[Wire]:
     await wire.close()
 
 
-def address(provider: Provider, userinfo: str = "") -> httpx2.URL:
-    return httpx2.URL(f"{provider.url}/chat/completions".replace("://", f"://{userinfo}", 1))
+def address(
+    provider: Provider, userinfo: str = "", headers: Mapping[str, str] | None = None
+) -> Address:
+    url = httpx2.URL(f"{provider.url}/chat/completions".replace("://", f"://{userinfo}", 1))
+    return Address(url, headers or {})
 
 
 async def texts(wire: Wire, provider: Provider) -> list[list[str]]:
-    async with await wire.ask(address(provider), {}, BODY) as answer:
+    async with await wire.ask(address(provider), BODY) as answer:
         batches: list[list[str]] = []
         while batch := await answer.next():
             batches.append(
@@ -64,7 +68,7 @@ async def test_an_end_mark_is_the_end_though_the_connection_stays(
 
 async def test_who_leaves_closes_the_connection(wire: Wire, provider: Provider) -> None:
     provider.answer("m", Answer(["a", "b"], gate_after=1))
-    async with await wire.ask(address(provider), {}, BODY) as answer:
+    async with await wire.ask(address(provider), BODY) as answer:
         await answer.next()
     await asyncio.to_thread(provider.client_left.wait_at_least, 1)
 
@@ -73,24 +77,24 @@ async def test_name_and_password_in_an_address_stand_above_a_key(
     wire: Wire, provider: Provider
 ) -> None:
     key = {"Authorization": "Bearer k"}
-    async with await wire.ask(address(provider, "me:p%40ss@"), key, BODY):
+    async with await wire.ask(address(provider, "me:p%40ss@", key), BODY):
         pass
     both = b64encode(b"me:p@ss").decode()
     assert provider.requests[0].headers["authorization"] == f"Basic {both}"
 
 
 async def test_a_redirect_is_not_followed_with_the_prompt(wire: Wire, provider: Provider) -> None:
-    elsewhere = {"location": str(address(provider))}
+    elsewhere = {"location": str(address(provider).url)}
     provider.answer("m", Answer(status=307, headers=elsewhere), Answer())
     with pytest.raises(openai.APIStatusError):
-        await wire.ask(address(provider), {}, BODY)
+        await wire.ask(address(provider), BODY)
     assert len(provider.requests) == 1
 
 
 async def test_the_body_of_a_refusal_is_bounded(wire: Wire, provider: Provider) -> None:
     provider.answer("m", Answer(status=500, body=b"x" * 5_000_000))
     with pytest.raises(openai.InternalServerError) as refused:
-        await wire.ask(address(provider), {}, BODY)
+        await wire.ask(address(provider), BODY)
     assert len(str(refused.value.body)) < 2_000_000
 
 
@@ -100,7 +104,7 @@ async def test_a_long_header_is_read(wire: Wire, provider: Provider) -> None:
 
 
 async def test_numbers_beyond_64_bits_are_sent(wire: Wire, provider: Provider) -> None:
-    async with await wire.ask(address(provider), {}, BODY | {"seed": 2**70}):
+    async with await wire.ask(address(provider), BODY | {"seed": 2**70}):
         pass
     assert provider.requests[0].body["seed"] == 2**70
 

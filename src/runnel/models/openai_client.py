@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
 from runnel.chat.model_ports import Said
+from runnel.models.openai_address import Address
 from runnel.models.openai_wire import Chunk, Wire, WireAnswer
 from runnel.models.pieces import CALLS, Pieces
 
@@ -122,9 +123,10 @@ class Completions:
         self._wire = wire
         self._sdk = sdk.chat.completions
         path, mark, query = sdk.base_url.raw_path.partition(b"?")
-        self._url = sdk.base_url.copy_with(raw_path=path + b"chat/completions" + mark + query)
+        url = sdk.base_url.copy_with(raw_path=path + b"chat/completions" + mark + query)
         given = {**sdk.default_headers, **sdk.auth_headers}
-        self._headers = {name: value for name, value in given.items() if isinstance(value, str)}
+        headers = {name: value for name, value in given.items() if isinstance(value, str)}
+        self._address = Address(url, headers)
 
     @property
     def with_raw_response(self) -> Any:
@@ -143,4 +145,4 @@ class Completions:
             if name != "extra_body" and not isinstance(value, openai.NotGiven | openai.Omit)
         }
         more = cast("Mapping[str, Any]", payload.get("extra_body") or {})
-        return await self._wire.ask(self._url, self._headers, {**body, **more})
+        return await self._wire.ask(self._address, {**body, **more})

@@ -7,18 +7,16 @@ Faults are raised as the openai SDK would: whoever handles its errors handles th
 import asyncio
 import json
 import ssl
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, cast
-from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import httpx2
 import openai
 import orjson
-from yarl import URL
 
+from runnel.models.openai_address import Address
 from runnel.models.sse_data import EventData
 
 _CONNECT_SECONDS: Final = 10
@@ -50,7 +48,7 @@ class Wire:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, url: httpx2.URL, headers: Mapping[str, str], body: object) -> "WireAnswer":
+    async def ask(self, address: Address, body: object) -> "WireAnswer":
         """Sends a question. Raises openai.APIStatusError, .APIConnectionError, .APITimeoutError."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -60,24 +58,19 @@ class Wire:
                 max_line_size=_MOST_HEADER_BYTES,
                 max_field_size=_MOST_HEADER_BYTES,
             )
-        request = httpx2.Request("POST", url)
-        sent = dict(headers)
-        if url.userinfo:  # stands above a key, as in the SDK; aiohttp wants it said in one place
-            name, _, word = url.userinfo.partition(b":")
-            both = unquote_to_bytes(name) + b":" + unquote_to_bytes(word)
-            sent["Authorization"] = f"Basic {b64encode(both).decode()}"
         try:
             response = await self._session.post(
-                URL(str(url.copy_with(userinfo=b""))),
-                headers=sent,
+                address.url,
+                headers=address.headers,
                 data=_encoded(body),
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, OSError) as error:
+            request = address.request()
             raise _connection_fault(error, request) from _cause(error, request)
         if response.status in _OK:
-            return WireAnswer(response, request)
-        raise await _status_fault(response, request)
+            return WireAnswer(response, address)
+        raise await _status_fault(response, address.request())
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -92,11 +85,11 @@ class WireAnswer:
     connection breaks, ValueError or TypeError where what has come is no chunk.
     """
 
-    __slots__ = ("_ended", "_events", "_fault", "_request", "_response")
+    __slots__ = ("_address", "_ended", "_events", "_fault", "_response")
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx2.Request) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, address: Address) -> None:
         self._response = response
-        self._request = request
+        self._address = address
         self._events = EventData()
         self._fault: Exception | None = None  # behind what was given last
         self._ended = False
@@ -128,7 +121,7 @@ class WireAnswer:
             try:
                 received = await self._response.content.readany()
             except (aiohttp.ClientError, OSError) as error:
-                raise _connection_fault(error, self._request) from error
+                raise _connection_fault(error, self._address.request()) from error
             if not received:
                 self._ended = True
             elif chunks := self._chunks(received):
@@ -161,7 +154,7 @@ class WireAnswer:
         said = cast("Chunk", chunk)
         if "error" in said and (error := said["error"]):
             message = _message_of(error) or "An error occurred during streaming"
-            raise openai.APIError(message, self._request, body=error)
+            raise openai.APIError(message, self._address.request(), body=error)
         return said
 
     async def _drain(self) -> None:
