@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import event
 
 from runnel.store.engine import Database
-from runnel.store.statements import DIRECT
 
 #: Told of each statement: its text, its values, and of how many rows it was.
 Told = Callable[[str, Sequence[object], int], None]
@@ -64,11 +63,11 @@ def told_of_statements(database: Database, told: Told) -> Generator[None]:
 
     engines = [database.engine.sync_engine]
     brief = database._brief
-    info: Any = None
+    connection: Any = None
     if brief is not None and brief._connection is not None:
         engines.append(brief._engine.sync_engine)
-        info = brief._connection.info
-        info[DIRECT] = _Connection(info[DIRECT], told)
+        connection = brief._connection
+        connection.direct = _Connection(connection.direct, told)
     for engine in engines:
         event.listen(engine, "after_cursor_execute", after)
     try:
@@ -76,5 +75,5 @@ def told_of_statements(database: Database, told: Told) -> Generator[None]:
     finally:
         for engine in engines:
             event.remove(engine, "after_cursor_execute", after)
-        if info is not None:
-            info[DIRECT] = info[DIRECT]._connection
+        if connection is not None:
+            connection.direct = connection.direct._connection

@@ -99,7 +99,7 @@ class SqlAccountStore:
             return await logins.revoke(connection, login_id, moment)
 
     async def user_of_login(self, login_id: str, moment: datetime) -> User | None:
-        async with self._database.read_briefly() as connection:
+        async with self._database.look() as connection:
             return await logins.user(connection, login_id, moment)
 
     async def add_key(
@@ -119,7 +119,7 @@ class SqlAccountStore:
             return await keys.revoke(connection, user_id, key_id, moment)
 
     async def user_of_key(self, key_hash: str) -> tuple[str, User] | None:
-        async with self._database.read_briefly() as connection:
+        async with self._database.look() as connection:
             return await keys.user(connection, key_hash)
 
     async def user_behind(self, login_id: str, moment: datetime) -> User | None:

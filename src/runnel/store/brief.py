@@ -5,19 +5,18 @@ many times longer than to run it. It must never wait: not for a lock, and not fo
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import URL, StaticPool, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import await_only
 from typing_extensions import override
 
-from runnel.store.statements import DIRECT, wrapped
+from runnel.store.statements import DirectConnection, wrapped
 
 #: Texts of more characters are written by a thread: to index them takes a millisecond or more.
 MOST_CHARACTERS: Final = 8_192
@@ -40,25 +39,44 @@ class Brief:
             connect_args={"timeout": 0, "factory": _Connection},
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
-        self._connection: AsyncConnection | None = None
+        self._connection: DirectConnection | None = None
         self._lock = asyncio.Lock()
+        self.writing: Final = _Transaction(self, "BEGIN IMMEDIATE")
+        self.reading: Final = _Transaction(self, "BEGIN")
+        #: For one statement, which is a transaction of its own.
+        self.looking: Final = _Transaction(self, None)
 
-    @asynccontextmanager
-    async def transaction(self, *, writes: bool) -> AsyncGenerator[AsyncConnection]:
-        """Commits at its end what it wrote. Raises DBAPIError."""
-        async with self._lock:
-            try:
-                connection = await self._opened()
-                await self._begin(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
-                yield connection
-                # SQLAlchemy knows of the transaction once a statement went through it.
-                if connection.in_transaction():
-                    await connection.commit()
-                else:
-                    _run(connection, "COMMIT")
-            except BaseException as error:
-                await self._undo(error)
-                raise
+    async def begin(self, how: str | None) -> DirectConnection:
+        """Has to be followed by `end` or `undo`."""
+        await self._lock.acquire()
+        try:
+            connection = await self._opened()
+            if how is not None:
+                await self._begin(connection, how)
+        except BaseException as error:
+            await self.undo(error)
+            raise
+        return connection
+
+    async def end(self, connection: DirectConnection, how: str | None) -> None:
+        """Commits."""
+        try:
+            # SQLAlchemy knows of the transaction once a statement went through it.
+            if connection.in_transaction():
+                await connection.commit()
+            elif how is not None:
+                _run(connection, "COMMIT")
+        except BaseException as error:
+            await self.undo(error)
+            raise
+        self._lock.release()
+
+    async def undo(self, error: BaseException) -> None:
+        """Gives up what was begun."""
+        try:
+            await self._undo(error)
+        finally:
+            self._lock.release()
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -66,14 +84,17 @@ class Brief:
             await connection.close()
         await self._engine.dispose()
 
-    async def _opened(self) -> AsyncConnection:
+    async def _opened(self) -> DirectConnection:
         if self._connection is None:
-            self._connection = await self._engine.connect()
-            raw = await self._connection.get_raw_connection()
-            self._connection.info[DIRECT] = raw.driver_connection
+            connection = DirectConnection(self._engine)
+            await connection.start()
+            raw: Any = await connection.get_raw_connection()
+            connection.direct = raw.driver_connection
+            connection.speaks = connection.dialect
+            self._connection = connection
         return self._connection
 
-    async def _begin(self, connection: AsyncConnection, how: str) -> None:
+    async def _begin(self, connection: DirectConnection, how: str) -> None:
         until = time.monotonic() + self._timeout_seconds
         while True:
             try:
@@ -93,16 +114,34 @@ class Brief:
         elif connection.in_transaction():
             await connection.rollback()
         else:
-            connection.info[DIRECT].rollback()
+            connection.direct.rollback()
 
 
-def _run(connection: AsyncConnection, statement: str) -> None:
+class _Transaction:
+    """Commits at its end what it wrote. Raises DBAPIError."""
+
+    def __init__(self, brief: Brief, how: str | None) -> None:
+        self._brief = brief
+        self._how = how
+        self._connection: DirectConnection | None = None
+
+    async def __aenter__(self) -> DirectConnection:
+        self._connection = await self._brief.begin(self._how)
+        return self._connection
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            await self._brief.undo(error)
+        elif self._connection is not None:
+            await self._brief.end(self._connection, self._how)
+
+
+def _run(connection: DirectConnection, statement: str) -> None:
     """What SQLAlchemy has no part in. Raises what it would."""
-    direct: sqlite3.Connection = connection.info[DIRECT]
     try:
-        direct.cursor(sqlite3.Cursor).execute(statement)
+        connection.direct.cursor(sqlite3.Cursor).execute(statement)
     except sqlite3.Error as error:
-        raise wrapped(error, statement, connection.dialect) from error
+        raise wrapped(error, statement, connection.speaks) from error
 
 
 def _is_busy(error: DBAPIError) -> bool:

@@ -113,7 +113,7 @@ class Database:
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that only reads, all of one moment. Raises RunnelError `store_unavailable`."""
         with _translated():
-            async with self._readers.turn(), self.engine.connect() as connection:
+            async with self._readers, self.engine.connect() as connection:
                 if not self.is_sqlite:
                     await connection.execution_options(**_SNAPSHOT)
                 yield connection
@@ -122,7 +122,7 @@ class Database:
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that commits at its end. Raises RunnelError `store_unavailable`."""
         with _translated():
-            async with self._writers.turn(), self.engine.connect() as connection:
+            async with self._writers, self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
@@ -135,7 +135,18 @@ class Database:
                 yield connection
             return
         with _translated():
-            async with self._brief.transaction(writes=False) as connection:
+            async with self._brief.reading as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def look(self) -> AsyncGenerator[AsyncConnection]:
+        """The same, for one `Statement` alone."""
+        if self._brief is None:
+            async with self.read() as connection:
+                yield connection
+            return
+        with _translated():
+            async with self._brief.looking as connection:
                 yield connection
 
     @asynccontextmanager
@@ -147,8 +158,8 @@ class Database:
             return
         with _translated():
             async with (
-                self._writers.turn(),
-                self._brief.transaction(writes=True) as connection,
+                self._writers,
+                self._brief.writing as connection,
             ):
                 yield connection
         self._commits += 1
@@ -158,11 +169,11 @@ class Database:
     async def _checkpoint(self) -> None:
         """Takes what was written briefly from SQLite's log into its file, by a thread."""
         try:
-            async with self._readers.turn(), self.engine.connect() as connection:
+            async with self._readers, self.engine.connect() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
                 assert driver is not None
                 await driver.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
-                async with self._writers.turn():
+                async with self._writers:
                     # Now that nobody writes all of it is taken, and the log begins anew; who
                     # writes first then waits for the disk, so this is done here.
                     await driver.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
@@ -221,7 +232,7 @@ class Database:
 
 
 class _Line:
-    """Who waits for one of a few places, in the order in which they came.
+    """Who waits for one of a few places, in the order in which they came; entered, it gives one.
 
     It is given up only when nobody got through for `seconds`: a long line that moves on is not a
     database that is away.
@@ -232,18 +243,17 @@ class _Line:
         self._seconds = seconds
         self._passed = 0
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[None]:
-        """A place. Raises TimeoutError."""
+    async def __aenter__(self) -> None:
+        """Raises TimeoutError."""
         if self._places.locked():
             await self._wait()
         else:
             await self._places.acquire()
-        try:
-            yield
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        if error is None:
             self._passed += 1
-        finally:
-            self._places.release()
+        self._places.release()
 
     async def _wait(self) -> None:
         while True:

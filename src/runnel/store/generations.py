@@ -1,7 +1,7 @@
 """What writes generations and their checkpoints. Ends are decided here, by compare-and-set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,10 +26,12 @@ from runnel.chat.entities import (
     INTERRUPTED,
     Ask,
     AskKey,
+    Context,
     Ending,
     Fitted,
     Generation,
     ModelName,
+    Params,
     Status,
 )
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
@@ -112,7 +114,7 @@ async def add(
         "model": generation.model,
         "provider": generation.provider,
         "provider_model": generation.provider_model,
-        "params": {} if ask.stateless else asdict(ask.params),
+        "params": {} if ask.stateless else _members(ask.params),
         "needs_reader": ask.needs_reader,
         "ask_key": key and key.text,
         "ask_fingerprint": key and key.fingerprint,
@@ -294,8 +296,13 @@ async def end(
 
 
 def _prompt(prompt: Fitted) -> dict[str, Any]:
-    context = None if prompt.context is None else asdict(prompt.context)
+    context = None if prompt.context is None else _members(prompt.context)
     return {"prompt_tokens": prompt.tokens, "context": context}
+
+
+def _members(values: Params | Context) -> dict[str, Any]:
+    """As `asdict` gives them, which copies all that is in them."""
+    return {name: getattr(values, name) for name in values.__slots__}
 
 
 def _names(model: ModelName | None) -> dict[str, str]:

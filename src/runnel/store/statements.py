@@ -6,20 +6,25 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
-#: Where a connection keeps SQLite's own, if statements may be run on that at once.
-DIRECT: Final = "runnel_direct"
 Values = Mapping[str, Any]  # Any: of whatever types the columns are
 Process = Callable[[Any], Any]
 
 
 _AnyStatement = Select[*tuple[Any, ...]] | Insert | Update | Delete
+
+
+class DirectConnection(AsyncConnection):
+    """A connection to SQLite on whose own one, `direct`, statements may be run at once."""
+
+    direct: sqlite3.Connection
+    speaks: Dialect
 
 
 class Statement:
@@ -31,37 +36,35 @@ class Statement:
 
     async def first(self, connection: AsyncConnection, values: Values) -> Any:
         """The first row, or None."""
-        direct = connection.info.get(DIRECT)
-        if direct is None:
+        if not isinstance(connection, DirectConnection):
             return (await connection.execute(self.statement, values)).first()
-        rows = self._run(direct, connection.dialect, values)
+        rows = self._run(connection, values)
         return rows[0] if rows else None
 
     async def rows(self, connection: AsyncConnection, values: Values) -> Sequence[Any]:
-        direct = connection.info.get(DIRECT)
-        if direct is None:
+        if not isinstance(connection, DirectConnection):
             return (await connection.execute(self.statement, values)).all()
-        return self._run(direct, connection.dialect, values)
+        return self._run(connection, values)
 
     async def run(self, connection: AsyncConnection, *values: Values) -> None:
         """Once for each of the values."""
-        direct = connection.info.get(DIRECT)
-        if direct is None:
+        if not isinstance(connection, DirectConnection):
             await connection.execute(self.statement, [*values])
             return
-        compiled = self._compiled_for(connection.dialect, values[0])
+        compiled = self._compiled_for(connection.speaks, values[0])
+        cursor = connection.direct.cursor(sqlite3.Cursor)
         try:
-            direct.cursor(sqlite3.Cursor).executemany(compiled.text, map(compiled.bound, values))
+            cursor.executemany(compiled.text, map(compiled.bound, values))
         except sqlite3.Error as error:
-            raise wrapped(error, compiled.text, connection.dialect) from error
+            raise wrapped(error, compiled.text, connection.speaks) from error
 
-    def _run(self, direct: sqlite3.Connection, dialect: Dialect, values: Values) -> list[Any]:
-        compiled = self._compiled_for(dialect, values)
+    def _run(self, connection: DirectConnection, values: Values) -> list[Any]:
+        compiled = self._compiled_for(connection.speaks, values)
+        cursor = connection.direct.cursor(sqlite3.Cursor)
         try:
-            cursor = direct.cursor(sqlite3.Cursor)
             found = cursor.execute(compiled.text, compiled.bound(values)).fetchall()
         except sqlite3.Error as error:
-            raise wrapped(error, compiled.text, dialect) from error
+            raise wrapped(error, compiled.text, connection.speaks) from error
         return compiled.shown(found)
 
     def _compiled_for(self, dialect: Dialect, values: Values) -> "_Compiled":

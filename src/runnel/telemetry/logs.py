@@ -51,7 +51,8 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
     wanted = logging.getLevelNamesMapping()[level.upper()]
     # No line says any of it, and each would look it up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    vars(logging)["_srcfile"] = None  # nor where in the code it was said, which takes longest
+    # Nor where in the code it was said, which takes longest: logging's documentation says so.
+    logging._srcfile = None  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
     render: structlog.typing.Processor
     if as_json:
         render = structlog.processors.JSONRenderer()

@@ -50,9 +50,7 @@ async def generate_is_posted(request: Request) -> Response:
     )
 
 
-@router.post(
-    "/chat", response_class=Response, responses=ANSWERED, openapi_extra=SAYS_SIGNED_IN
-)
+@router.post("/chat", response_class=Response, responses=ANSWERED, openapi_extra=SAYS_SIGNED_IN)
 async def chat(
     request: Request, body: AskBody, idempotency_key: Key = None, last_event_id: LastEventId = None
 ) -> Response:
