@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack
 
 import pytest
 from starlette.types import Message, Scope
@@ -62,10 +61,8 @@ class Streaming:
         self.counted = 0
         self.given_back = False
         self.gave_up = False
-        held = ExitStack()
-        held.callback(self._give_back)
         settings = Settings(heartbeat_seconds=0.005, send_timeout_seconds=send_timeout_seconds)
-        self.stream = EventStream(self.frames.read(), settings, held, self._give_up)
+        self.stream = EventStream(self.frames.read(), settings, self._give_back, self._give_up)
         self.task = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:

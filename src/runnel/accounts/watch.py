@@ -5,9 +5,8 @@ The work of a look grows with what was revoked, not with what is open.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
@@ -25,12 +24,28 @@ MISSING_PER_LOOK: Final = 500
 _BREATH_SECONDS: Final = 0.05
 
 _log = structlog.get_logger()
+_Index = defaultdict[str, set["_Holding"]]
 
 
-@dataclass(slots=True, eq=False)
 class _Holding:
-    close: Callable[[], None]
-    ended: bool = False
+    """Filed while it is entered. One for each stream that is open: a generator would be heavier."""
+
+    __slots__ = ("_files", "close", "ended")
+
+    def __init__(self, files: Sequence[tuple[_Index, str]], close: Callable[[], None]) -> None:
+        self.close = close
+        self.ended = False
+        self._files = files
+
+    def __enter__(self) -> None:
+        for index, key in self._files:
+            index[key].add(self)
+
+    def __exit__(self, *_: object) -> None:
+        for index, key in self._files:
+            index[key].remove(self)
+            if not index[key]:
+                del index[key]
 
     def end(self) -> None:
         if not self.ended:
@@ -59,26 +74,24 @@ class Watch:
         self._check_seconds = check_seconds
         self._clock = clock
         self._on_user_disabled = on_user_disabled
-        self._by_login = defaultdict[str, set[_Holding]](set)
-        self._by_user = defaultdict[str, set[_Holding]](set)
+        self._by_login: _Index = defaultdict(set)
+        self._by_user: _Index = defaultdict(set)
         self._looked = clock()
         self._reported: dict[str, datetime] = {}
         self._to_look_up: list[str] = []
         self._woken = asyncio.Event()
 
-    @contextmanager
-    def holding(self, identity: Identity, close: Callable[[], None]) -> Generator[None]:
+    def holding(
+        self, identity: Identity, close: Callable[[], None]
+    ) -> AbstractContextManager[None, None]:
         """Inside, `close` is called at most once, as soon as the identity does not hold any more.
 
         It must neither block nor raise. A guest is known by its user alone.
         """
-        holding = _Holding(close)
-        with _filed(self._by_user, identity.user_id, holding):
-            if identity.login_id is None:
-                yield
-            else:
-                with _filed(self._by_login, identity.login_id, holding):
-                    yield
+        by_user = (self._by_user, identity.user_id)
+        if identity.login_id is None:
+            return _Holding((by_user,), close)
+        return _Holding((by_user, (self._by_login, identity.login_id)), close)
 
     async def run(self) -> NoReturn:
         """Looks until it is cancelled. A look that fails is logged; the next makes up for it."""
@@ -133,17 +146,6 @@ class Watch:
         new = {user_id: at for user_id, at in users.items() if user_id not in self._reported}
         await asyncio.gather(*map(self._on_user_disabled, new))
         self._reported |= new
-
-
-@contextmanager
-def _filed(index: defaultdict[str, set[_Holding]], key: str, holding: _Holding) -> Generator[None]:
-    index[key].add(holding)
-    try:
-        yield
-    finally:
-        index[key].remove(holding)
-        if not index[key]:
-            del index[key]
 
 
 def _held_by(index: Mapping[str, set[_Holding]], keys: Iterable[str]) -> set[_Holding]:

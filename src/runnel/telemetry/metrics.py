@@ -1,7 +1,7 @@
 """Prometheus metrics of one server. Labels are bounded: no user, no id, no raw path."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Final, Literal, get_args
 
 from prometheus_client import (
@@ -150,15 +150,9 @@ class Metrics:
         if usage.cost is not None:
             self._cost.labels(generation.model).inc(usage.cost)
 
-    @contextmanager
-    def connected(self, kind: Connection) -> Generator[None]:
+    def connected(self, kind: Connection) -> AbstractContextManager[None, None]:
         """Inside, a connection of that kind is open."""
-        gauge = self._connections[kind]
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
+        return _Connected(self._connections[kind])
 
     def line_lost(self, reason: Loss) -> None:
         self._lost_lines.labels(reason).inc()
@@ -183,6 +177,21 @@ class Metrics:
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
+
+
+class _Connected:
+    """One for each stream that is open: a generator would be heavier."""
+
+    __slots__ = ("_gauge",)
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+
+    def __enter__(self) -> None:
+        self._gauge.inc()
+
+    def __exit__(self, *_: object) -> None:
+        self._gauge.dec()
 
 
 class _Bound(dict[str, Callable[[float], None]]):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fastapi import Request
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from runnel.edge.clients import client_of
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format
 from runnel.edge.http.event_stream import EventStream
-from runnel.edge.http.following import held
+from runnel.edge.http.following import Held
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
 from runnel.edge.http.streaming import Write
 from runnel.edge.json import JsonResponse
@@ -64,9 +65,8 @@ async def stream(
     """
     parts = parts_of(request)
     follower = await parts.chat.follow(generation, after)
-    with held(request, caller, follower) as stack:
-        if only_reader:
-            stack.callback(parts.chat.abandon, generation)
+    at_end = partial(parts.chat.abandon, generation) if only_reader else None
+    with Held(request, caller, follower, at_end=at_end) as held:
         if follower.finished:
             return Response(status_code=204)
         first = await _first_batches(follower, parts.settings.headers_after_seconds)
@@ -75,8 +75,7 @@ async def stream(
         if after is None and _failed_at_once(first):
             raise _failure(await parts.chat.generation(caller.user_id, generation.id))
         frames = write(first, follower)
-        return EventStream(frames, parts.settings, stack.pop_all(), follower.close)
-    raise AssertionError  # ExitStack swallows nothing
+        return EventStream(frames, parts.settings, held.living_on().close, follower.close)
 
 
 async def whole(
@@ -90,9 +89,8 @@ async def whole(
     """The answer as one JSON object, when it has ended. `only_reader`: as of a stream."""
     parts = parts_of(request)
     follower = await parts.chat.follow(generation, whole=True)
-    with held(request, caller, follower, kind="whole") as stack:
-        if only_reader:
-            stack.callback(parts.chat.abandon, generation)
+    at_end = partial(parts.chat.abandon, generation) if only_reader else None
+    with Held(request, caller, follower, kind="whole", at_end=at_end):
         beside = await _beside_the_text(follower)
         client_left = follower.left
     if client_left:

@@ -7,7 +7,7 @@ body through them.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -28,7 +28,7 @@ class EventStream(EventSourceResponse):
     """As EventSourceResponse, for frames that end by themselves when the client leaves, and when
     the server drains: nothing here watches for either.
 
-    `held` is given back at the end. `give_up` is called when the client takes nothing for too long;
+    `give_back` is called at the end, and `give_up` when the client takes nothing for too long;
     `sending_since`: when the send that waits was begun.
     """
 
@@ -36,12 +36,12 @@ class EventStream(EventSourceResponse):
         self,
         frames: AsyncGenerator[bytes],
         settings: Settings,
-        held: ExitStack,
+        give_back: Callable[[], None],
         give_up: Callable[[], None],
     ) -> None:
         self.sending_since: float | None = None
         self._frames = frames
-        self._held = held
+        self._give_back = give_back
         self._give_up = give_up
         self._send_seconds = settings.send_timeout_seconds
         self._beating: asyncio.Task[None] | None = None
@@ -51,17 +51,19 @@ class EventStream(EventSourceResponse):
             sep="\n",
             headers={"Cache-Control": "no-cache, no-transform"},
         )
+        del self._send_lock  # nothing here takes turns, and it has room for 64 who wait
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._straight = straight_of(scope)
-        self._straight.give_back = self._held.close
+        self._straight.give_back = self._give_back
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
         await send(start)
+        del start, self.raw_headers
         self._straight.rest = self._send_rest
 
     async def _send_rest(self) -> None:

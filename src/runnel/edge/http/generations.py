@@ -11,7 +11,7 @@ from runnel.edge.deps import SIGNED_IN, AppParts, Caller
 from runnel.edge.dialects.members import usage_members
 from runnel.edge.dialects.sse import Format, dialect_of
 from runnel.edge.http.event_stream import EventStream
-from runnel.edge.http.following import held
+from runnel.edge.http.following import Held
 from runnel.edge.http.polling import poll
 from runnel.edge.http.shapes import (
     READ_TO_THE_END,
@@ -125,12 +125,11 @@ async def follow_generation(
         return come_again()
     if polling:
         return await poll(request, caller, follower, wait)
-    with held(request, caller, follower) as stack:
+    with Held(request, caller, follower) as held:
         if follower.finished:
             return Response(status_code=204)
         frames = writing(dialect_of(form, ids=True))((), follower)
-        return EventStream(frames, parts.settings, stack.pop_all(), follower.close)
-    raise AssertionError  # ExitStack swallows nothing
+        return EventStream(frames, parts.settings, held.living_on().close, follower.close)
 
 
 def _shown(generation: Generation) -> GenerationShape:

@@ -11,7 +11,7 @@ from runnel.accounts.entities import Identity
 from runnel.chat.audiences import POLL_LINGER_SECONDS
 from runnel.chat.following import Follower
 from runnel.edge.dialects.members import members
-from runnel.edge.http.following import held
+from runnel.edge.http.following import Held
 from runnel.edge.http.shapes import PollShape
 from runnel.edge.json import JsonResponse
 from runnel.events import Batch
@@ -21,7 +21,7 @@ async def poll(
     request: Request, caller: Identity, follower: Follower, wait_seconds: float
 ) -> Response:
     """What there is behind the cursor, a page at most; waits so long if there is nothing yet."""
-    with held(request, caller, follower, linger=POLL_LINGER_SECONDS, kind="poll"):
+    with Held(request, caller, follower, linger=POLL_LINGER_SECONDS, kind="poll"):
         try:
             await follower.fetch()
             async with asyncio.timeout(wait_seconds):
