@@ -41,6 +41,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _rare(name: str, *columns: str, unique: bool = False) -> Index:
+    """An index of the rows alone that have the last column: most have not, and each new one would
+    write that.
+    """
+    there = text(f"{columns[-1]} IS NOT NULL")
+    return Index(name, *columns, unique=unique, sqlite_where=there, postgresql_where=there)
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -121,8 +129,8 @@ class SessionRow(Base):
     hidden: Mapped[bool] = mapped_column(default=False, server_default=false())
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_activity: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
-    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     imported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     title: Mapped[str | None] = mapped_column(Text)
     title_by: Mapped[str | None] = mapped_column(String(16))
@@ -135,7 +143,9 @@ class SessionRow(Base):
     ip_address: Mapped[str | None] = mapped_column(Text)
     client_version: Mapped[str | None] = mapped_column(Text)
     __table_args__ = (
-        Index("uq_sessions_user_id_name", "user_id", "name", unique=True),
+        _rare("uq_sessions_user_id_name", "user_id", "name", unique=True),
+        _rare("ix_sessions_closed_at", "closed_at"),
+        _rare("ix_sessions_purged_at", "purged_at"),
         Index("ix_sessions_user_id_last_activity", "user_id", "last_activity"),
     )
 
@@ -231,7 +241,7 @@ class GenerationRow(Base):
     __table_args__ = (
         Index("ix_generations_user_id_created_at", "user_id", "created_at"),
         # One answer for one key, however many asks race: keys that are free are null.
-        Index("uq_generations_user_id_ask_key", "user_id", "ask_key", unique=True),
+        _rare("uq_generations_user_id_ask_key", "user_id", "ask_key", unique=True),
         # One answer at a time in a session: the database itself refuses a second.
         Index(
             "uq_generations_live_session",
