@@ -68,8 +68,10 @@ class EventStream(EventSourceResponse):
 
     async def _send_rest(self) -> None:
         reading = asyncio.timeout(None)
-        self._beat_later()
-        self._look_later(reading)
+        now = asyncio.get_running_loop().time()
+        self._beat_at = now + self.ping_interval
+        self._look_at = now + self._send_seconds / _LOOKS
+        self._tick_later(reading)
         try:
             async with reading, aclosing(self._frames):
                 async for frames in self._frames:
@@ -85,8 +87,7 @@ class EventStream(EventSourceResponse):
             _log.info("reader.stalled")
             self._give_up()
         finally:
-            self._next_beat.cancel()
-            self._next_look.cancel()
+            self._ticking.cancel()
             if self._beating is not None:
                 self._beating.cancel()
 
@@ -98,13 +99,28 @@ class EventStream(EventSourceResponse):
         self.sending_since = None
         self._straight.count(len(body))
 
-    def _beat_later(self) -> None:
-        self._next_beat = asyncio.get_running_loop().call_later(self.ping_interval, self._beat)
+    def _tick_later(self, reading: asyncio.Timeout) -> None:
+        """One timer for both: each stream that is open has it."""
+        at = min(self._beat_at, self._look_at)
+        self._ticking = asyncio.get_running_loop().call_at(at, self._tick, reading)
 
-    def _beat(self) -> None:
-        if self._may_beat():
-            self._beating = asyncio.create_task(self._send_heartbeat())
-        self._beat_later()
+    def _tick(self, reading: asyncio.Timeout) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at:
+            self._look_at = now + self._send_seconds / _LOOKS
+            if self._stalls():
+                reading.reschedule(0)
+                return
+        if now >= self._beat_at:
+            self._beat_at = now + self.ping_interval
+            if self._may_beat():
+                self._beating = asyncio.create_task(self._send_heartbeat())
+        self._tick_later(reading)
+
+    def _stalls(self) -> bool:
+        """Whether who reads has taken nothing for too long."""
+        since = self.sending_since
+        return since is not None and time.monotonic() - since > self._send_seconds
 
     def _may_beat(self) -> bool:
         # While something waits to be sent, a heartbeat would only wait behind it.
@@ -113,15 +129,3 @@ class EventStream(EventSourceResponse):
     async def _send_heartbeat(self) -> None:
         if self._may_beat():
             await self._send(_HEARTBEAT)
-
-    def _look_later(self, reading: asyncio.Timeout) -> None:
-        pause = self._send_seconds / _LOOKS
-        self._next_look = asyncio.get_running_loop().call_later(pause, self._look, reading)
-
-    def _look(self, reading: asyncio.Timeout) -> None:
-        """Ends the reading of one who has taken nothing for too long."""
-        since = self.sending_since
-        if since is not None and time.monotonic() - since > self._send_seconds:
-            reading.reschedule(0)
-        else:
-            self._look_later(reading)
