@@ -74,25 +74,19 @@ class MemoryLog:
         self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
     ) -> "asyncio.Future[Position]":
         done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        try:
-            done.set_result(self._append(generation_id, fence, after, events))
-        except (LogMissing, PositionConflict, StaleFence) as refused:
-            done.set_exception(refused)
-        return done
-
-    def _append(
-        self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
-    ) -> Position:
         log = self._logs.get(generation_id)
         if log is None or log.epoch != after.epoch:
-            raise LogMissing(generation_id)
-        if fence < log.fence:
-            raise StaleFence(generation_id)
-        if log.last != after or log.closed_at is not None:
-            raise PositionConflict(f"{generation_id} ends at {log.last}, not {after}")
-        log.fence = fence
-        self._add(generation_id, log, events)
-        return log.last
+            done.set_exception(LogMissing(generation_id))
+        elif fence < log.fence:
+            done.set_exception(StaleFence(generation_id))
+        elif log.last != after or log.closed_at is not None:
+            refused = f"{generation_id} ends at {log.last}, not {after}"
+            done.set_exception(PositionConflict(refused))
+        else:
+            log.fence = fence
+            self._add(generation_id, log, events)
+            done.set_result(log.last)
+        return done
 
     async def recover(self, generation_id: str, fence: int) -> Recovered | None:
         log = self._logs.get(generation_id)
