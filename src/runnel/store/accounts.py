@@ -128,12 +128,12 @@ class SqlAccountStore:
             return user or await keys.user_of_id(connection, login_id)
 
     async def revoked_since(self, moment: datetime) -> Revocations:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             revoked = await logins.revoked_since(connection, moment)
             revoked |= await keys.revoked_since(connection, moment)
             disabled = await users.disabled_since(connection, moment)
         return Revocations(frozenset(revoked), disabled)
 
     async def missing_users(self, user_ids: Collection[str]) -> set[str]:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             return await users.missing(connection, user_ids)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +37,10 @@ from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
 from runnel.store.tables import GenerationRow
+
+#: Checkpoints that take a millisecond or two are written by the loop: a thread takes it longer.
+_FEW_CHECKPOINTS: Final = 64
+_FEW_CHARACTERS: Final = 128 * 1024
 
 
 class ChatStore:
@@ -145,7 +150,10 @@ class ChatStore:
             await generations.name_model(connection, generation_id, fence, model, prompt)
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
-        async with self._database.write() as connection:
+        few = len(checkpoints) <= _FEW_CHECKPOINTS
+        few = few and sum(len(each.text) for each in checkpoints) <= _FEW_CHARACTERS
+        write = self._database.write_briefly if few else self._database.write
+        async with write() as connection:
             await generations.checkpoint(connection, checkpoints)
 
     async def hand_back(self, generation_id: str, fence: int, unsaved: Checkpoint | None) -> None:

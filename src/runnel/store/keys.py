@@ -11,7 +11,7 @@ from runnel.errors import Code, RunnelError
 from runnel.store import users
 from runnel.store.ids import new_id
 from runnel.store.statements import Statement
-from runnel.store.tables import ApiKeyRow, UserRow
+from runnel.store.tables import ApiKeyRow, UserRow, UtcDateTime
 
 #: A revoked key is kept so long, for every instance to see that it is.
 _KEPT: Final = timedelta(days=1)
@@ -102,5 +102,10 @@ async def user_of_id(connection: AsyncConnection, key_id: str) -> User | None:
     return users.user_of(row) if row else None
 
 
+_REVOKED: Final = Statement(
+    select(ApiKeyRow.id).where(ApiKeyRow.revoked_at >= bindparam("moment", type_=UtcDateTime))
+)
+
+
 async def revoked_since(connection: AsyncConnection, moment: datetime) -> set[str]:
-    return set(await connection.scalars(select(ApiKeyRow.id).where(ApiKeyRow.revoked_at >= moment)))
+    return {row.id for row in await _REVOKED.rows(connection, {"moment": moment})}

@@ -136,5 +136,10 @@ async def user(connection: AsyncConnection, login_id: str, moment: datetime) -> 
     return users.user_of(row) if row else None
 
 
+_REVOKED: Final = Statement(
+    select(LoginRow.id).where(LoginRow.revoked_at >= bindparam("moment", type_=UtcDateTime))
+)
+
+
 async def revoked_since(connection: AsyncConnection, moment: datetime) -> set[str]:
-    return set(await connection.scalars(select(LoginRow.id).where(LoginRow.revoked_at >= moment)))
+    return {row.id for row in await _REVOKED.rows(connection, {"moment": moment})}

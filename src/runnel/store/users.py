@@ -12,7 +12,7 @@ from runnel.accounts.ports import Account
 from runnel.errors import Code, RunnelError
 from runnel.store.ids import new_id, now
 from runnel.store.statements import Statement
-from runnel.store.tables import LoginRow, UserRow
+from runnel.store.tables import LoginRow, UserRow, UtcDateTime
 
 #: What `user_of` needs.
 COLUMNS: Final = (
@@ -183,11 +183,16 @@ async def refuse_last_admin(connection: AsyncConnection, user_id: str) -> None:
         raise RunnelError(Code.CONFLICT, "This is the last enabled admin. Make another one before.")
 
 
-async def disabled_since(connection: AsyncConnection, moment: datetime) -> dict[str, datetime]:
-    rows = await connection.execute(
-        select(UserRow.id, UserRow.disabled_at).where(UserRow.disabled_at >= moment)
+_DISABLED: Final = Statement(
+    select(UserRow.id, UserRow.disabled_at).where(
+        UserRow.disabled_at >= bindparam("moment", type_=UtcDateTime)
     )
-    return {user_id: at for user_id, at in rows if at is not None}
+)
+
+
+async def disabled_since(connection: AsyncConnection, moment: datetime) -> dict[str, datetime]:
+    rows = await _DISABLED.rows(connection, {"moment": moment})
+    return {row.id: row.disabled_at for row in rows}
 
 
 async def missing(connection: AsyncConnection, user_ids: Collection[str]) -> set[str]:
