@@ -172,6 +172,7 @@ async def test_what_is_dropped_or_begun_anew_weighs_nothing_more(log: MemoryLog)
 
 async def test_old_batches_forget_their_frames_and_new_ones_share_them(log: MemoryLog) -> None:
     last = await begun(log)
+    readers = [log.read(G), log.read(G)]
     for number in range(40):
         last = await log.append(G, 1, last, tokens(str(number)))
         reader = log.read(G, Position(1, last.offset - 1))
@@ -180,8 +181,18 @@ async def test_old_batches_forget_their_frames_and_new_ones_share_them(log: Memo
         assert not batch.frames
         batch.frames["dialect"] = b"made once"
         reader.close()
+    for reader in readers:
+        reader.close()
     frames = [batch.frames for batch in log._logs[G].batches]
     assert frames == [None] * (len(frames) - 16) + [{"dialect": b"made once"}] * 16
+
+
+async def test_who_reads_alone_has_no_frames_kept(log: MemoryLog) -> None:
+    last = await begun(log)
+    reader = log.read(G)
+    for number in range(20):
+        last = await log.append(G, 1, last, tokens(str(number)))
+    assert {batch.frames is None for batch in await reader.next()} == {True}
 
 
 async def test_a_part_of_a_batch_keeps_no_frames(log: MemoryLog) -> None:

@@ -42,7 +42,7 @@ async def test_an_abort_holds_even_if_a_library_swallows_it(chat: Chat) -> None:
     service = chat.service()
     asked = await service.ask(chat.question())
     reader = await service.follow(asked)
-    while "one" not in str(await reader.next()):
+    while "'one'" not in str(await reader.next()):
         pass
     ended = await service.abort(chat.user_id, asked.id)
     assert (ended.status, ended.aborted_by) == (Status.ABORTED, "user")
@@ -89,7 +89,7 @@ async def test_what_is_stopped_and_lost_in_one_moment_is_lost(chat: Chat) -> Non
     asked = await service.ask(chat.question())
     reader = await service.follow(asked)
     chat.model.say("one")
-    while "one" not in str(await reader.next()):
+    while "'one'" not in str(await reader.next()):
         pass
     chat.running.stop(asked.id, aborted("user"))
     await asyncio.sleep(0)  # the interruption is on its way

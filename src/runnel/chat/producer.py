@@ -33,6 +33,32 @@ class Producer:
     loop.
     """
 
+    __slots__ = (
+        "_attempt",
+        "_author",
+        "_began",
+        "_bounds",
+        "_closing",
+        "_first_token_ms",
+        "_goes_on",
+        "_handed_back",
+        "_inherited",
+        "_interruptible",
+        "_log",
+        "_observer",
+        "_question",
+        "_saved",
+        "_saved_epoch",
+        "_saving",
+        "_spent",
+        "_stopped",
+        "_store",
+        "_writer",
+        "_written",
+        "generation",
+        "stateless",
+    )
+
     def __init__(
         self,
         generation: Generation,

@@ -17,7 +17,17 @@ from runnel.streamlog.batches import add_last, batch_of, size_of
 class _Log:
     """One epoch of one generation."""
 
-    __slots__ = ("batches", "closed_at", "epoch", "fence", "joined", "last", "size", "text")
+    __slots__ = (
+        "batches",
+        "closed_at",
+        "epoch",
+        "fence",
+        "joined",
+        "last",
+        "shared",
+        "size",
+        "text",
+    )
 
     def __init__(self, epoch: int, fence: int) -> None:
         self.epoch = epoch
@@ -25,13 +35,17 @@ class _Log:
         self.batches: list[Batch] = []
         self.last = Position(epoch, -1)
         self.size = 0
+        self.shared = False  # whether it has had several readers at a time
         self.closed_at: float | None = None
         self.joined = 0  # of how many batches `text` is the whole text
         self.text = ""
 
     def add(self, events: Sequence[Event]) -> int:
-        batch = batch_of(self.epoch, self.last.offset + 1, events, shared=True)
-        add_last(self.batches, batch)
+        batch = batch_of(self.epoch, self.last.offset + 1, events, shared=self.shared)
+        if self.shared:
+            add_last(self.batches, batch)
+        else:
+            self.batches.append(batch)
         self.last = batch.last
         self.size += batch.size
         return batch.size
@@ -135,10 +149,13 @@ class MemoryLog:
         return self._size > self._total_bytes
 
     def _add(self, generation_id: str, log: _Log, events: Sequence[Event]) -> None:
+        readers = self._waiting.get(generation_id, ())
+        if len(readers) > 1:
+            log.shared = True
         self._size += log.add(events)
         if events[-1].terminal:
             log.closed_at = self._finished[generation_id] = time.monotonic()
-        for reader in self._waiting.get(generation_id, ()):
+        for reader in readers:
             reader.wake()
 
     def _drop(self, generation_id: str) -> None:

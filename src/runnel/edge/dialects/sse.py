@@ -5,14 +5,14 @@ events, so a frame is never more than one of them.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import orjson
 
 from runnel.edge.dialects.members import members
-from runnel.events import Batch, Event, Position, Start, Token, ToolCall
+from runnel.events import Batch, Event, Start, Token, ToolCall
 
 Format = Literal["text", "events"]
 DONE: Final = b"data: [DONE]\n"
@@ -25,7 +25,7 @@ class SseDialect(Protocol):
     @property
     def key(self) -> str: ...
 
-    def frame(self, event: Event, position: Position) -> bytes: ...
+    def frame(self, event: Event, epoch: int, offset: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class TextDialect:
     def key(self) -> str:
         return "sse-text-ids" if self.ids else "sse-text"
 
-    def frame(self, event: Event, position: Position) -> bytes:
-        tail = _id(position) if self.ids else b"\n"
+    def frame(self, event: Event, epoch: int, offset: int) -> bytes:
+        tail = _id(epoch, offset) if self.ids else b"\n"
         if isinstance(event, Token):
             # A line break inside a token becomes a further `data:` line of the same frame.
             return b"data: %b\n%b" % (event.text.encode().replace(b"\n", b"\ndata: "), tail)
@@ -62,8 +62,8 @@ class EventsDialect:
     def key(self) -> str:
         return "sse-events"
 
-    def frame(self, event: Event, position: Position) -> bytes:
-        frame = _named(event) + _id(position)
+    def frame(self, event: Event, epoch: int, offset: int) -> bytes:
+        frame = _named(event) + _id(epoch, offset)
         return frame + DONE + b"\n" if event.terminal else frame
 
 
@@ -71,10 +71,11 @@ def dialect_of(name: Format, *, ids: bool) -> SseDialect:
     return EventsDialect() if name == "events" else TextDialect(ids=ids)
 
 
-def encode(dialect: SseDialect, batches: Iterable[Batch]) -> bytes:
+def encode(dialect: SseDialect, batches: Sequence[Batch]) -> bytes:
     """The frames of batches, for one write."""
-    frames = [_encode(dialect, batch) for batch in batches]
-    return frames[0] if len(frames) == 1 else b"".join(frames)
+    if len(batches) == 1:
+        return _encode(dialect, batches[0])
+    return b"".join([_encode(dialect, batch) for batch in batches])
 
 
 def retry_line() -> bytes:
@@ -89,13 +90,10 @@ def _encode(dialect: SseDialect, batch: Batch) -> bytes:
         return frames
     epoch, place = batch.epoch, batch.offset
     if len(batch.events) == 1:
-        frames = dialect.frame(batch.events[0], Position(epoch, place))
+        frames = dialect.frame(batch.events[0], epoch, place)
     else:
         frames = b"".join(
-            [
-                dialect.frame(event, Position(epoch, place))
-                for place, event in enumerate(batch.events, place)
-            ]
+            [dialect.frame(event, epoch, place) for place, event in enumerate(batch.events, place)]
         )
     if kept is not None:
         kept[dialect.key] = frames
@@ -106,5 +104,5 @@ def _named(event: Event) -> bytes:
     return b"event: %s\ndata: %s\n" % (event.type.encode(), orjson.dumps(members(event)))
 
 
-def _id(position: Position) -> bytes:
-    return b"id: %d-%d\n\n" % (position.epoch, position.offset)
+def _id(epoch: int, offset: int) -> bytes:
+    return b"id: %d-%d\n\n" % (epoch, offset)
