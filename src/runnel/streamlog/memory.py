@@ -206,6 +206,7 @@ class MemoryReader:
         "_home",
         "_index",
         "_log",
+        "_loop",
         "_news",
     )
 
@@ -215,6 +216,7 @@ class MemoryReader:
         self._cursor = after
         self._log: _Log | None = None
         self._index = 0  # of the first batch not yet read, in self._log
+        self._loop = asyncio.get_running_loop()
         self._news: asyncio.Future[None] | None = None
         self._closed = False
         self._ended = False  # the terminal event is read; no later epoch is told behind it
@@ -225,7 +227,7 @@ class MemoryReader:
             batches = self._take()
             if batches or self._ended:
                 return batches
-            self._news = asyncio.get_running_loop().create_future()
+            self._news = self._loop.create_future()
             try:
                 await self._news
             finally:
