@@ -2,7 +2,6 @@
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
-from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from runnel import __version__
@@ -50,8 +49,6 @@ def create_app(parts: Parts) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.parts = parts
-    # It would cut every stream half a second after the signal; the drain ends them instead.
-    AppStatus.disable_automatic_graceful_drain()
     problems.install(app)
     for router in (
         generate.router,
