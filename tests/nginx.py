@@ -62,8 +62,7 @@ class Nginx:
         self._place.close()
 
     def _listens(self) -> bool:
-        # A request would find servers that have not started yet, and have nginx pass them over for
-        # a while.
+        # Of itself: the servers behind it may not have started yet.
         try:
             with socket.create_connection(self._place.getsockname(), timeout=_START_SECONDS):
                 return True

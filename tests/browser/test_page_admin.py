@@ -249,18 +249,21 @@ def test_it_speaks_portuguese(chromium: Chromium, stand: Standing, chief: Signed
 
 
 def test_it_asks_only_while_it_is_shown(page: AdminPage) -> None:
+    def asked() -> list[str]:
+        # The page's connections ask for other things, as soon as the clock has jumped.
+        return [url for url in page.tab.requested if "/api/admin/" in url]
+
     page.tab.do(page.tab.page.clock.install())
     page.tab.run("admin.hide()")
-    before = len(page.tab.requested)
+    before = len(asked())
     page.tab.run("admin.show()")
-    page.until(lambda: len(page.tab.requested) == before + 2)
-    assert "admin/usage?by=hour" in page.tab.requested[before]
-    asked = before + 2
+    page.until(lambda: len(asked()) == before + 2)
+    assert "admin/usage?by=hour" in asked()[before]
     page.tab.do(page.tab.page.clock.run_for(11_000))
-    page.until(lambda: len(page.tab.requested) == asked + 2)
+    page.until(lambda: len(asked()) == before + 4)
     page.tab.run("admin.hide()")
     page.tab.do(page.tab.page.clock.run_for(60_000))
-    assert len(page.tab.requested) == asked + 2
+    assert asked()[before + 4 :] == []
 
 
 def test_who_is_no_admin_sees_nothing(chromium: Chromium, stand: Standing) -> None:

@@ -110,7 +110,7 @@ def assert_let_go(reader: Reader, asked: Asked, text: str) -> None:
 
 
 async def test_a_reader_that_stalls(migrated: Path, tmp_path: Path) -> None:
-    with standing(migrated, tmp_path, send_timeout_seconds=0.4) as stand:
+    with standing(migrated, tmp_path, send_timeout_seconds=1) as stand:
         stand.provider.hold()
         prompt = stand.prompt(Answer([*SHORT, *LARGE], gate_after=len(SHORT)))
         asked = ask_in_background(stand.client, prompt)

@@ -151,7 +151,7 @@ async def test_a_rolling_restart_loses_nothing_and_no_reader_sees_an_error(
 
 
 def asked_in_turn(instances: Instances) -> bool:
-    """nginx leaves out for two seconds who was not there yet."""
+    """Whether nginx has handed something to each of them."""
     instances.client().get("/healthz").raise_for_status()
     by = set(re.findall(r'"upstream":"([^",]+)"', instances.nginx.log.read_text()))
     return by == {each.url.removeprefix("http://") for each in instances.every}
