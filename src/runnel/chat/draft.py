@@ -37,8 +37,8 @@ class Draft:
 
     def feed(self, text: str) -> list[str]:
         """The pieces that are certain now; what might be half of something is held back."""
-        # By far the most: nothing to be cleaned (a line's end is, for all that isprintable knows),
-        # nothing that might forge an end, and room enough.
+        # By far the most: nothing to be cleaned, nothing that might forge an end, and room enough.
+        # (isprintable leaves out more than is to be cleaned, line ends too: those go the long way.)
         if text.isprintable() and not self._cleaner.holds and "[" not in text:
             size = len(text) if text.isascii() else len(text.encode())
             if text and self._bytes + size <= self._max_bytes:

@@ -51,7 +51,8 @@ class EventStream(EventSourceResponse):
             sep="\n",
             headers={"Cache-Control": "no-cache, no-transform"},
         )
-        del self._send_lock  # nothing here takes turns, and it has room for 64 who wait
+        # Nothing here takes turns, and it has room for 64 who wait. (A later version may have none.)
+        vars(self).pop("_send_lock", None)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
