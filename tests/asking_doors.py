@@ -1,7 +1,7 @@
 """A question asked at any door, and what whoever asked it there was told, alike."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -118,12 +118,14 @@ async def asked_at(
     return heard
 
 
-async def heard_at(socket: Socket, question: str = "") -> Heard:
-    """What is told there up to the next end, or to an error.
+async def heard_at(socket: Socket, question: str = "", *, before: Sequence[Json] = ()) -> Heard:
+    """What is told there up to the next end, or to an error; `before`: what it told already.
 
     A user's channel tells of other answers, too: from there it is that of the question.
     """
     heard = Heard(question=cleaned([question]))
+    for frame in before:
+        heard.take(frame)
     while heard.end is None and heard.refused is None:
         heard.take(await socket.next())
     return heard

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from chromium import Chromium, Tab
 
+from waiting import until
+
 _MAKE: Final = """
 async () => {
   const { AnswerText } = await import("/page/app/markdown/answer_text.js");
@@ -29,6 +31,8 @@ class Shown:
 
     def __init__(self, tab: Tab) -> None:
         self.tab = tab
+        # Nobody is signed in: with that the page has said all that it says by itself.
+        until(lambda: any("401" in text for text in tab.said))
         tab.run(_MAKE)
 
     def run(self, script: str, argument: Any = None) -> Any:
