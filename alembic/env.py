@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from runnel.settings import load_settings
 from runnel.store.engine import Database
 from runnel.store.migrate import changing
-from runnel.store.tables import Base
+from runnel.store.schema import SCHEMA
 
 
 def is_of_the_tables(name: str | None, kind: str, _: object) -> bool:
@@ -21,7 +21,7 @@ def is_of_the_tables(name: str | None, kind: str, _: object) -> bool:
 def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=SCHEMA,
         # SQLite can change a table only by making it anew.
         render_as_batch=True,
         transactional_ddl=True,

@@ -27,7 +27,7 @@ from runnel.store import search
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
 from runnel.store.migrate import migrate
-from runnel.store.tables import Base
+from runnel.store.schema import SCHEMA
 
 ROOT: Final = Path(__file__).parents[2]
 SCRIPTS: Final = ScriptDirectory(str(ROOT / "alembic"))
@@ -76,7 +76,7 @@ def _config(connection: Connection) -> Config:
 async def test_the_migrated_database_is_what_the_tables_say(database_url: str) -> None:
     def differences(connection: Connection) -> Any:
         options = {"include_name": _is_of_the_tables, "compare_type": True}
-        return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+        return compare_metadata(MigrationContext.configure(connection, opts=options), SCHEMA)
 
     assert await inside(database_url, differences) == []
 

@@ -9,9 +9,10 @@ import pytest
 from databases import MakeDatabase
 from postgres import Postgres
 from runnel.errors import Code, RunnelError, StartupError
-from runnel.store import lock as locks
+from runnel.store import postgres_lock
 from runnel.store.engine import Database
-from runnel.store.lock import PostgresServerLock, ServerLock, server_lock
+from runnel.store.lock import ServerLock, server_lock
+from runnel.store.postgres_lock import PostgresServerLock
 from waiting import soon
 
 PATIENCE = 0.3
@@ -19,8 +20,8 @@ PATIENCE = 0.3
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_PATIENCE_SECONDS", PATIENCE)
-    monkeypatch.setattr(locks, "_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(postgres_lock, "_PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(postgres_lock, "_CHECK_SECONDS", 0.02)
 
 
 @pytest.fixture

@@ -8,20 +8,21 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy import Connection, NullPool, event, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from runnel.errors import AwayError, Code, RunnelError, StartupError
-from runnel.store import postgres
 from runnel.store.brief import MOST_CHARACTERS, Brief
-from runnel.store.postgres import CannotConnectError
 from runnel.store.tables import Base
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 _log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
@@ -32,7 +33,7 @@ _SNAPSHOT: Final[dict[str, Any]] = {
     "isolation_level": "REPEATABLE READ",
     "postgresql_readonly": True,
 }
-_AWAY: Final = (CannotConnectError, PoolTimeoutError, OSError)
+_AWAY: Final = (PoolTimeoutError, OSError)
 
 
 class Database:
@@ -75,6 +76,8 @@ class Database:
         return engine
 
     def _postgres_engine(self, pool_size: int) -> AsyncEngine:
+        from runnel.store import postgres  # noqa: PLC0415 - only Postgres needs its driver
+
         engine = create_async_engine(
             self.url,
             pool_size=pool_size,
@@ -193,6 +196,8 @@ class Database:
             async with self.write() as connection:
                 yield connection
             return
+        from runnel.store import postgres  # noqa: PLC0415 - as above
+
         engine = create_async_engine(
             self.url,
             poolclass=NullPool,
@@ -310,10 +315,15 @@ def _is_away(error: BaseException | None) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         # A plain DatabaseError is a file that is no database, or a broken one.
         return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+    from runnel.store import postgres  # noqa: PLC0415 - as above
+
     return postgres.is_away(error)
 
 
-def into(connection: AsyncConnection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+def into(dialect: str, table: type[Base]) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that can say what is to happen with rows that are there already."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB that only Postgres needs
+
+    return postgresql.insert(table)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,7 +20,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import (
@@ -37,12 +37,12 @@ from runnel.chat.entities import (
 from runnel.chat.ports import Checkpoint, Epoch, StaleFence
 from runnel.chat.text import estimate_tokens
 from runnel.events import Position, Usage
+from runnel.store.engine import into
 from runnel.store.ids import now
 from runnel.store.shown import IS_LIVE, checkpointed, of_row
 from runnel.store.statements import Statement
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
-_Insert = sqlite.Insert | postgresql.Insert
 #: How long a client's key joins what was asked with it; afterwards it is free again.
 KEY_LIFE: Final = timedelta(hours=24)
 
@@ -196,7 +196,8 @@ async def keep(connection: AsyncConnection, generation_id: str) -> None:
     )
 
 
-def _checkpointing(insert: Callable[[type[CheckpointRow]], _Insert]) -> Statement:
+@cache
+def _checkpointing(dialect: str) -> Statement:
     last_offset = bindparam("offset", type_=Integer())
     kept = (
         select(GenerationRow.id, GenerationRow.epoch, last_offset, bindparam("said", type_=Text()))
@@ -218,18 +219,13 @@ def _checkpointing(insert: Callable[[type[CheckpointRow]], _Insert]) -> Statemen
     )
     columns = ["generation_id", "epoch", "last_offset", "text"]
     # The same words may just be on their way: who hands an answer back saves what a round does.
-    return Statement(insert(CheckpointRow).from_select(columns, kept).on_conflict_do_nothing())
-
-
-_CHECKPOINT: Final = {
-    "sqlite": _checkpointing(sqlite.insert),
-    "postgresql": _checkpointing(postgresql.insert),
-}
+    insert = into(dialect, CheckpointRow)
+    return Statement(insert.from_select(columns, kept).on_conflict_do_nothing())
 
 
 async def checkpoint(connection: AsyncConnection, checkpoints: Sequence[Checkpoint]) -> None:
     # In the order of their ids, as who renews their leases goes: in another they could deadlock.
-    await _CHECKPOINT[connection.dialect.name].run(
+    await _checkpointing(connection.dialect.name).run(
         connection,
         *(
             {

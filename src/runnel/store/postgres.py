@@ -1,4 +1,7 @@
-"""How Postgres is connected to, and which of its errors mean that it is away."""
+"""How Postgres is connected to, and which of its errors mean that it is away.
+
+Loaded only where there is one: its driver takes 3 MB.
+"""
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,7 +27,7 @@ _PASSING: Final = ("08", "53", "58", "57P")
 _NO_TLS: Final = "rejected SSL upgrade"
 
 
-class CannotConnectError(Exception):
+class CannotConnectError(ConnectionError):
     """Postgres cannot be reached, or lets nobody in. Its text says why, without any password.
 
     `passing`: it may well let somebody in soon, with nothing changed.
@@ -36,7 +39,7 @@ class CannotConnectError(Exception):
 
 
 #: What the driver raises of itself while Postgres is away.
-ERRORS: Final = (CannotConnectError, OSError, PostgresError, InterfaceError)
+ERRORS: Final = (OSError, PostgresError, InterfaceError)
 
 
 def connector(

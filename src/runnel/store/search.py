@@ -23,7 +23,6 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -214,6 +213,8 @@ def _matching(
     """Which documents have it. `near` are the ids of the sessions whose documents are wanted."""
     asked = index_query(connection.dialect, owner_of(user_id), query)
     if connection.dialect.name != "sqlite":
+        from sqlalchemy.dialects.postgresql import TSQUERY  # noqa: PLC0415 - only Postgres needs it
+
         return SearchDocumentRow.words.op("@@")(cast(literal(asked, Text), TSQUERY))
     index = table("search_index", column("rowid"))
     found = select(index.c.rowid).where(literal_column("search_index").op("MATCH")(asked))

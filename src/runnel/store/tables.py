@@ -17,11 +17,10 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
-    text,
     true,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import UserDefinedType
 
 Id = String(36)
 
@@ -41,12 +40,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _rare(name: str, *columns: str, unique: bool = False) -> Index:
-    """An index of the rows alone that have the last column: most have not, and each new one would
-    write that.
-    """
-    there = text(f"{columns[-1]} IS NOT NULL")
-    return Index(name, *columns, unique=unique, sqlite_where=there, postgresql_where=there)
+class TsVector(UserDefinedType[str]):
+    """Postgres' own, named here so that nobody loads all that SQLAlchemy knows of Postgres."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "TSVECTOR"
 
 
 class Base(DeclarativeBase):
@@ -142,12 +142,7 @@ class SessionRow(Base):
     user_agent: Mapped[str | None] = mapped_column(Text)
     ip_address: Mapped[str | None] = mapped_column(Text)
     client_version: Mapped[str | None] = mapped_column(Text)
-    __table_args__ = (
-        _rare("uq_sessions_user_id_name", "user_id", "name", unique=True),
-        _rare("ix_sessions_closed_at", "closed_at"),
-        _rare("ix_sessions_purged_at", "purged_at"),
-        Index("ix_sessions_user_id_last_activity", "user_id", "last_activity"),
-    )
+    __table_args__ = (Index("ix_sessions_user_id_last_activity", "user_id", "last_activity"),)
 
 
 class MessageRow(Base):
@@ -176,14 +171,6 @@ class MessageRow(Base):
         # One message goes on with a stem, however many are added at once.
         Index("uq_messages_stem_id_depth", "stem_id", "depth", unique=True),
         Index("ix_messages_session_id_depth_id", "session_id", "depth", "id"),
-        # They hold for the whole branch, however long ago they were said.
-        Index(
-            "ix_messages_system",
-            "session_id",
-            "depth",
-            sqlite_where=text("role = 'system'"),
-            postgresql_where=text("role = 'system'"),
-        ),
     )
 
 
@@ -238,19 +225,7 @@ class GenerationRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     first_token_ms: Mapped[int | None]
     latency_ms: Mapped[int | None]
-    __table_args__ = (
-        Index("ix_generations_user_id_created_at", "user_id", "created_at"),
-        # One answer for one key, however many asks race: keys that are free are null.
-        _rare("uq_generations_user_id_ask_key", "user_id", "ask_key", unique=True),
-        # One answer at a time in a session: the database itself refuses a second.
-        Index(
-            "uq_generations_live_session",
-            "session_id",
-            unique=True,
-            sqlite_where=text("status IN ('queued', 'running')"),
-            postgresql_where=text("status IN ('queued', 'running')"),
-        ),
-    )
+    __table_args__ = (Index("ix_generations_user_id_created_at", "user_id", "created_at"),)
 
 
 class CheckpointRow(Base):
@@ -285,14 +260,6 @@ class AttachmentRow(Base):
     height: Mapped[int | None]
     characters: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    __table_args__ = (
-        Index(
-            "ix_attachments_unused",
-            "created_at",
-            sqlite_where=text("session_id IS NULL"),
-            postgresql_where=text("session_id IS NULL"),
-        ),
-    )
 
 
 class MessageAttachmentRow(Base):
@@ -328,7 +295,7 @@ class SearchDocumentRow(Base):
     owner: Mapped[str] = mapped_column(String(32))
     begins: Mapped[int]
     ends: Mapped[int]
-    words: Mapped[str] = mapped_column(Text().with_variant(TSVECTOR, "postgresql"))
+    words: Mapped[str] = mapped_column(Text().with_variant(TsVector(), "postgresql"))
 
 
 class KeptUsageRow(Base):

@@ -125,7 +125,7 @@ def _taken(connection: AsyncConnection, *which: ColumnElement[bool]) -> Select[*
 
 
 def _adding(connection: AsyncConnection) -> Insert:
-    insert = into(connection, KeptUsageRow)
+    insert = into(connection.dialect.name, KeptUsageRow)
     kept, more = KeptUsageRow, insert.excluded
     return insert.on_conflict_do_update(
         index_elements=[kept.user_id, kept.day, kept.model, kept.provider],
