@@ -2,8 +2,12 @@
 
 import asyncio
 import gc
+import os
+import platform
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -11,6 +15,9 @@ from runnel.bootstrap import heap
 from waiting import soon
 
 Gauges = dict[str, Callable[[], float]]
+#: Blocks that come from the heap, and 60 MB of them.
+FREED_BYTES: Final = 60_000
+FREED: Final = 1000
 
 
 class Circle:
@@ -18,6 +25,11 @@ class Circle:
 
     def __init__(self) -> None:
         self.itself = self
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def left_behind() -> "weakref.ref[Circle]":
@@ -90,3 +102,12 @@ async def test_a_collection_at_another_time_is_told_with_how_long_it_took(gauges
 
 def test_large_blocks_can_be_given_back_wherever_this_runs() -> None:
     heap.give_back_large_blocks()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep no heap like this")
+async def test_what_the_start_has_freed_is_given_back_to_the_system(gauges: Gauges) -> None:
+    blocks = [b"-" * FREED_BYTES for _ in range(FREED)]
+    del blocks[:-1]  # the last one keeps those below it from going back by themselves
+    before = resident_bytes()
+    async with heap.settled(noting(gauges), lambda: False):
+        assert before - resident_bytes() > FREED * FREED_BYTES / 2
