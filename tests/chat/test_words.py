@@ -124,6 +124,14 @@ def test_a_word_stands_in_a_passage_only_as_often_as_an_index_keeps_its_places()
     assert cut[-1].words[-1] == "c"
 
 
+@given(st.text("aB1 .'", max_size=9), st.sampled_from([1, 2, 84, 85, 254, 255, 256, 2_000, 4_001]))
+def test_text_in_ascii_is_cut_as_any_other(text: str, times: int) -> None:
+    plain = "".join(f"{text} {number % 999} " for number in range(times))
+    cut, other = passages(plain), passages(f"{plain}…")
+    assert [(one.words, one.begin) for one in cut] == [(one.words, one.begin) for one in other]
+    assert cut[-1].end == other[-1].end - 1 == len(plain)
+
+
 def test_of_a_very_long_text_the_beginning_is_searched() -> None:
     text = "ab " * (SEARCHED_CHARACTERS // 3) + " behind"
     assert "behind" not in {word for passage in passages(text) for word in passage.words}

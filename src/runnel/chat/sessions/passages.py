@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runnel.chat.sessions.words import Word, words
+from runnel.chat.sessions.words import Word, plain_words, words
 
 #: So many characters of a text are searched.
 SEARCHED_CHARACTERS: Final = 262_144
@@ -31,6 +31,9 @@ class Passage:
 def passages(text: str) -> list[Passage]:
     """Most texts are one; one without a word is none."""
     searched = text[:SEARCHED_CHARACTERS]
+    # Where each word stands is of interest only where a text is cut, which most are not.
+    if searched.isascii() and _is_whole(plain := plain_words(searched)):
+        return [Passage(plain, 0, len(searched))] if plain else []
     found = list(words(searched))
     return [
         Passage(
@@ -40,6 +43,13 @@ def passages(text: str) -> list[Passage]:
         )
         for begin, end in _cut(found)
     ]
+
+
+def _is_whole(plain: Sequence[str]) -> bool:
+    """Whether so many words are no more than one passage."""
+    if len(plain) <= SAME_WORD:
+        return True
+    return len(plain) <= PASSAGE_WORDS and max(Counter(plain).values()) <= SAME_WORD
 
 
 def _cut(found: Sequence[Word]) -> Iterator[tuple[int, int]]:

@@ -69,6 +69,11 @@ def words(text: str) -> Iterator[Word]:
             yield from _folded(run, begin)
 
 
+def plain_words(text: str) -> list[str]:
+    """The words of a text in ASCII, by themselves, at a tenth of the cost."""
+    return [run[:WORD_CHARACTERS] for run in _ASCII_RUN.findall(text.lower())]
+
+
 def stands_alone(word: str) -> bool:
     """Whether a folded word is a character of a script without spaces."""
     return _WITHOUT_SPACES.match(word) is not None
