@@ -18,7 +18,7 @@ from runnel.errors import Code, StartupError
 from runnel.models.bedrock_asking import call_options, refuse_unspeakable
 from runnel.models.bedrock_errors import translate, translate_ping
 from runnel.models.bedrock_lines import Line, through, watch
-from runnel.models.langchain import Entry, LangChainModel, Ping, Speak
+from runnel.models.langchain import Entry, LangChainModel, Ping, Speak, telling
 from runnel.models.messages import messages_of
 from runnel.models.pieces import Pieces
 from runnel.models.threads import from_thread
@@ -110,6 +110,7 @@ class BedrockFamily:
         return client
 
     def _speaking(self, chat_model: ChatBedrockConverse, model: str) -> Speak:
+        @telling
         def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Piece]]:
             line = Line()
             options = call_options(params) | {"model_id": model}

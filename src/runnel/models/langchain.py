@@ -26,7 +26,12 @@ class Translate(Protocol):
     def __call__(self, error: Exception, *, begun: bool) -> RunnelError: ...
 
 
-Speak = Callable[[Sequence[Turn], Params], AsyncGenerator[Sequence[Said]]]
+class Speak(Protocol):
+    def __call__(
+        self, turns: Sequence[Turn], params: Params, fault: Translate
+    ) -> AsyncGenerator[Sequence[Said]]:
+        """Streams an answer; raises what `fault` makes of whatever goes wrong."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +77,33 @@ class LangChainModel:
         self._speak = speak
         self._translate = translate
 
-    async def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
+    def stream(self, turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
+        return self._speak(turns, params.over(self._defaults), self._fault)
+
+    def _fault(self, error: Exception, *, begun: bool) -> RunnelError:
+        _log_failure(self.alias, error)
+        return self._translate(error, begun=begun)
+
+
+def telling(
+    speak: Callable[[Sequence[Turn], Params], AsyncGenerator[Sequence[Said]]],
+) -> Speak:
+    """What streams an answer and raises anything, as a `Speak`."""
+
+    async def told(
+        turns: Sequence[Turn], params: Params, fault: Translate
+    ) -> AsyncGenerator[Sequence[Said]]:
         begun = False
         try:
-            async with aclosing(self._speak(turns, params.over(self._defaults))) as batches:
+            async with aclosing(speak(turns, params)) as batches:
                 async for batch in batches:
                     yield batch
                     begun = True
         except Exception as error:
             # Providers' clients raise anything, from ValueError to what their parsers raise.
-            _log_failure(self.alias, error)
-            raise self._translate(error, begun=begun) from error
+            raise fault(error, begun=begun) from error
+
+    return told
 
 
 def speaking(
@@ -96,6 +117,7 @@ def speaking(
     from runnel.models.messages import messages_of  # noqa: PLC0415 - as said
     from runnel.models.pieces import Pieces  # noqa: PLC0415 - same
 
+    @telling
     async def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
         pieces = Pieces(thinks_aloud=thinks_aloud)
         chunks = cast(

@@ -16,7 +16,7 @@ from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import Piece
 from runnel.chat.terms import together
 from runnel.errors import Code, RunnelError, StartupError
-from runnel.models.langchain import Entry, LangChainModel, Speak
+from runnel.models.langchain import Entry, LangChainModel, Speak, telling
 from runnel.models.messages import messages_of
 from runnel.models.pieces import Pieces, reason_of, usage_of
 
@@ -68,6 +68,7 @@ def _imported(alias: str, name: str) -> Graph:
 
 
 def _speaking(graph: Graph) -> Speak:
+    @telling
     async def speak(turns: Sequence[Turn], _: Params) -> AsyncGenerator[Sequence[Piece]]:
         answer = _Answer()
         stream = graph.astream({"messages": messages_of(turns)}, stream_mode="messages")

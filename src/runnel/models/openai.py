@@ -16,8 +16,7 @@ from pydantic import SecretStr
 from runnel.chat.entities import Params, Turn
 from runnel.chat.model_ports import NotTakenError, Said
 from runnel.errors import Code, RunnelError
-from runnel.models.langchain import Entry, LangChainModel, Ping, Speak, speaking
-from runnel.models.messages import messages_of
+from runnel.models.langchain import Entry, LangChainModel, Ping, Speak, Translate, speaking
 from runnel.models.openai_client import Completions, DirectClient, SdkClient
 from runnel.models.openai_wire import Wire
 from runnel.models.pieces import Pieces
@@ -139,9 +138,11 @@ def _speaking(
 ) -> Speak:
     """As `langchain.speaking`, in batches of what has come together."""
 
-    def speak(turns: Sequence[Turn], params: Params) -> AsyncGenerator[Sequence[Said]]:
+    def speak(
+        turns: Sequence[Turn], params: Params, fault: Translate
+    ) -> AsyncGenerator[Sequence[Said]]:
         pieces = Pieces(thinks_aloud=thinks_aloud)
-        return chat_model.batches(pieces, messages_of(turns), **call_options(params))
+        return chat_model.batches(pieces, turns, fault, **call_options(params))
 
     return speak
 

@@ -11,7 +11,10 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
+from runnel.chat.entities import Turn
 from runnel.chat.model_ports import Said
+from runnel.models.langchain import Translate
+from runnel.models.messages import messages_of
 from runnel.models.openai_address import Address
 from runnel.models.openai_wire import Chunk, Wire, WireAnswer
 from runnel.models.pieces import CALLS, Pieces
@@ -53,37 +56,48 @@ class DirectClient(SdkClient):
     """The same, which reads the wire itself: its `async_client` is a `Completions`."""
 
     async def batches(
-        self, pieces: Pieces, messages: Sequence[BaseMessage], **options: Any
+        self, pieces: Pieces, turns: Sequence[Turn], fault: Translate, **options: Any
     ) -> AsyncGenerator[Sequence[Said]]:
         """What `astream` gives, as pieces, in batches of what has come together. A chunk that
         brings nothing but text never becomes a message. LangChain's callbacks are not told.
+
+        Raises what `fault` makes of whatever goes wrong: here, for each generator around this one
+        would be woken by each token.
         """
+        begun = False
+        try:
+            async with await self._ask(messages_of(turns), **options) as answer:
+                while chunks := await answer.next():
+                    said: list[Said] = []
+                    try:
+                        for chunk in chunks:
+                            text = _text_alone(chunk)
+                            if text is not None:
+                                said.append(pieces.spoken(text))
+                            elif (message := self._message(chunk)) is not None:
+                                said.append(pieces.piece(message))
+                    except Exception:
+                        if said:  # what came before the fault is said before it
+                            yield said
+                            begun = True
+                        raise
+                    if said:
+                        yield said
+                        begun = True
+        except Exception as error:
+            raise fault(error, begun=begun) from error
+        if not begun:
+            nothing = ValueError("No generation chunks were returned")  # LangChain's word for it
+            raise fault(nothing, begun=False)
+
+    async def _ask(self, messages: Sequence[BaseMessage], **options: Any) -> WireAnswer:
         payload = cast(
             "dict[str, Any]",
             self._get_request_payload(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
                 list(messages), stream=True, stream_options={"include_usage": True}, **options
             ),
         )
-        empty = True
-        async with await cast("Completions", self.async_client).stream(payload) as answer:
-            while chunks := await answer.next():
-                said: list[Said] = []
-                try:
-                    for chunk in chunks:
-                        text = _text_alone(chunk)
-                        if text is not None:
-                            said.append(pieces.spoken(text))
-                        elif (message := self._message(chunk)) is not None:
-                            said.append(pieces.piece(message))
-                except Exception:
-                    if said:  # what came before the fault is said before it
-                        yield said
-                    raise
-                if said:
-                    empty = False
-                    yield said
-        if empty:
-            raise ValueError("No generation chunks were returned")  # LangChain's word for it
+        return await cast("Completions", self.async_client).stream(payload)
 
     def _message(self, chunk: Chunk) -> AIMessageChunk | None:
         generation = self._convert_chunk_to_generation_chunk(chunk, AIMessageChunk, None)

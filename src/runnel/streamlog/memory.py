@@ -208,6 +208,7 @@ class MemoryReader:
         "_log",
         "_loop",
         "_news",
+        "_stirred",
     )
 
     def __init__(self, home: MemoryLog, generation_id: str, after: Position | None) -> None:
@@ -218,15 +219,17 @@ class MemoryReader:
         self._index = 0  # of the first batch not yet read, in self._log
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Future[None] | None = None
+        self._stirred = True  # whether there may be something behind the cursor
         self._closed = False
         self._ended = False  # the terminal event is read; no later epoch is told behind it
         home.enter(generation_id, self)
 
     async def next(self) -> Sequence[Batch]:
         while not (self._closed or self._ended):
-            batches = self._take()
-            if batches or self._ended:
-                return batches
+            if self._stirred:
+                batches = self._take()
+                if batches or self._ended:
+                    return batches
             self._news = self._loop.create_future()
             try:
                 await self._news
@@ -244,19 +247,19 @@ class MemoryReader:
 
     def wake(self) -> None:
         """The log has news, or the reader was closed."""
+        self._stirred = True
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
     def _take(self) -> Sequence[Batch]:
         log = self._home.log_of(self._generation_id)
         if log is None:
+            self._stirred = False
             return ()
         there = len(log.batches)
         if log is not self._log:
             batches = [*self._place(log)]
             size = sum(batch.size for batch in batches)
-        elif self._index == there:
-            return ()
         else:
             batches, size = [], 0
         while self._index < there and size < self._home.page_bytes:
@@ -264,7 +267,8 @@ class MemoryReader:
             batches.append(batch)
             self._index += 1
             size += batch.size
-        self._ended = log.closed_at is not None and self._index == there
+        self._stirred = self._index < there
+        self._ended = log.closed_at is not None and not self._stirred
         return batches
 
     def _place(self, log: _Log) -> Sequence[Batch]:

@@ -64,14 +64,19 @@ class Traffic:
     def of(self, user_id: str | None, kind: UserClass) -> Callable[[int], None]:
         """What is to be told how much one request has sent, each time it sends something."""
         count = self._counters[kind]
-        clock, everything = self._clock, self._all
+        clock, everything, users = self._clock, self._all, self._users
 
         def add(size: int) -> None:
             count(size)
             second = int(clock())
             everything.add(size, second)
             if user_id is not None:
-                self._tally(user_id).add(size, second)
+                tally = users.get(user_id)
+                if tally is None:
+                    tally = self._begin(user_id)
+                else:
+                    users.move_to_end(user_id)
+                tally.add(size, second)
 
         return add
 
@@ -85,12 +90,8 @@ class Traffic:
         known.sort(key=lambda one: (one[1].last_minute, one[1].ever), reverse=True)
         return known[:most]
 
-    def _tally(self, user_id: str) -> _Tally:
-        tally = self._users.get(user_id)
-        if tally is None:
-            tally = self._users[user_id] = _Tally()
-            if len(self._users) > self._most_users:
-                self._users.popitem(last=False)
-        else:
-            self._users.move_to_end(user_id)
+    def _begin(self, user_id: str) -> _Tally:
+        tally = self._users[user_id] = _Tally()
+        if len(self._users) > self._most_users:
+            self._users.popitem(last=False)
         return tally
