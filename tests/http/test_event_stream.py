@@ -1,13 +1,15 @@
 """A stream's heartbeats and its end, in front of a server that takes what it is sent when it likes."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 import pytest
 from starlette.types import Message, Scope
 
+from runnel.edge.dialects.sse import TextDialect
 from runnel.edge.http.event_stream import EventStream
+from runnel.edge.http.streaming import SseFrames
 from runnel.edge.requests import RequestLayer
+from runnel.events import Batch, Token
 from runnel.settings import Settings
 from runnel.telemetry.metrics import Metrics
 from runnel.telemetry.traffic import USER_CLASSES, Traffic
@@ -34,35 +36,35 @@ class Taking:
         await self.open.wait()
 
 
-class Frames:
-    """Frames that come when the test says so, and end with None."""
+class Answer:
+    """Words that come when the test says so, and end with None: there is no end then."""
 
     def __init__(self) -> None:
-        self.coming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.coming: asyncio.Queue[str | None] = asyncio.Queue()
         self.closed = False
         self.fault: Exception | None = None
 
-    async def read(self) -> AsyncGenerator[bytes]:
-        try:
-            while (frame := await self.coming.get()) is not None:
-                if self.fault is not None:
-                    raise self.fault
-                yield frame
-        finally:
-            self.closed = True
+    async def next(self) -> list[Batch]:
+        word = await self.coming.get()
+        if self.fault is not None:
+            raise self.fault
+        return [] if word is None else [Batch(1, 1, (Token(word),))]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Streaming:
     """A stream that runs, with a heartbeat every few milliseconds."""
 
     def __init__(self, *, send_timeout_seconds: float = 3600) -> None:
-        self.frames = Frames()
+        self.answer = Answer()
         self.taking = Taking()
         self.counted = 0
         self.given_back = False
-        self.gave_up = False
         settings = Settings(heartbeat_seconds=0.005, send_timeout_seconds=send_timeout_seconds)
-        self.stream = EventStream(self.frames.read(), settings, self._give_back, self._give_up)
+        frames = SseFrames(TextDialect(ids=False))
+        self.stream = EventStream(frames, (), self.answer, settings, self._give_back)
         self.task = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -73,9 +75,6 @@ class Streaming:
 
     def _give_back(self) -> None:
         self.given_back = True
-
-    def _give_up(self) -> None:
-        self.gave_up = True
 
     def _count(self, size: int) -> None:
         self.counted += size
@@ -91,9 +90,9 @@ async def beats(streaming: Streaming, times: int) -> None:
 async def test_heartbeats_come_between_frames_and_none_behind_the_end() -> None:
     streaming = Streaming()
     await beats(streaming, 2)
-    streaming.frames.coming.put_nowait(FRAME)
+    streaming.answer.coming.put_nowait("a")
     await soon(lambda: FRAME in streaming.taking.bodies)
-    streaming.frames.coming.put_nowait(None)
+    streaming.answer.coming.put_nowait(None)
     await streaming.task
     bodies = streaming.taking.bodies
     assert (bodies[-1], streaming.taking.sent[-1]["more_body"]) == (b"", False)
@@ -101,14 +100,14 @@ async def test_heartbeats_come_between_frames_and_none_behind_the_end() -> None:
     await asyncio.sleep(0.02)  # the time of several
     assert streaming.taking.bodies == bodies
     assert streaming.given_back
-    assert not streaming.gave_up
+    assert not streaming.answer.closed
 
 
 async def test_behind_a_frame_that_is_not_taken_no_heartbeat_waits() -> None:
     streaming = Streaming()
     await beats(streaming, 1)
     streaming.taking.open.clear()
-    streaming.frames.coming.put_nowait(FRAME)
+    streaming.answer.coming.put_nowait("a")
     await soon(lambda: FRAME in streaming.taking.bodies)
     since = streaming.stream.sending_since
     assert since is not None
@@ -117,7 +116,7 @@ async def test_behind_a_frame_that_is_not_taken_no_heartbeat_waits() -> None:
     assert streaming.stream.sending_since == since  # none has begun its time anew
     streaming.taking.open.set()
     await beats(streaming, streaming.taking.bodies.count(HEARTBEAT) + 1)
-    streaming.frames.coming.put_nowait(None)
+    streaming.answer.coming.put_nowait(None)
     await streaming.task
 
 
@@ -126,8 +125,8 @@ async def test_the_end_waits_for_a_heartbeat_that_is_not_taken() -> None:
     await beats(streaming, 1)
     streaming.taking.open.clear()
     await soon(lambda: streaming.stream.sending_since is not None)
-    streaming.frames.coming.put_nowait(None)
-    await soon(lambda: streaming.frames.closed)
+    streaming.answer.coming.put_nowait(None)
+    await soon(streaming.answer.coming.empty)
     assert not streaming.task.done()
     assert streaming.taking.bodies[-1] == HEARTBEAT
     streaming.taking.open.set()
@@ -136,17 +135,16 @@ async def test_the_end_waits_for_a_heartbeat_that_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_cancelling_closes_the_frames_and_ends_the_heartbeats(*, waits: bool) -> None:
+async def test_cancelling_gives_back_what_is_held_and_ends_the_heartbeats(*, waits: bool) -> None:
     streaming = Streaming()
     await beats(streaming, 1)
     if waits:
         streaming.taking.open.clear()
-        streaming.frames.coming.put_nowait(FRAME)
+        streaming.answer.coming.put_nowait("a")
         await soon(lambda: FRAME in streaming.taking.bodies)
     streaming.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await streaming.task
-    assert streaming.frames.closed
     assert streaming.given_back
     sent = list(streaming.taking.sent)
     streaming.taking.open.set()
@@ -158,10 +156,9 @@ async def test_who_takes_nothing_for_too_long_is_given_up_without_an_end() -> No
     streaming = Streaming(send_timeout_seconds=0.02)
     await beats(streaming, 1)
     streaming.taking.open.clear()
-    streaming.frames.coming.put_nowait(FRAME)
+    streaming.answer.coming.put_nowait("a")
     await streaming.task
-    assert streaming.gave_up
-    assert streaming.frames.closed
+    assert streaming.answer.closed
     assert streaming.given_back
     assert b"" not in streaming.taking.bodies
 
@@ -169,12 +166,12 @@ async def test_who_takes_nothing_for_too_long_is_given_up_without_an_end() -> No
 async def test_a_fault_in_the_frames_is_raised_and_gives_back_what_is_held() -> None:
     streaming = Streaming()
     await beats(streaming, 1)
-    streaming.frames.fault = TimeoutError("of its own")
-    streaming.frames.coming.put_nowait(FRAME)
+    streaming.answer.fault = TimeoutError("of its own")
+    streaming.answer.coming.put_nowait("a")
     with pytest.raises(TimeoutError, match="of its own"):
         await streaming.task
     assert streaming.given_back
-    assert not streaming.gave_up
+    assert not streaming.answer.closed
 
 
 async def test_a_client_that_takes_no_beginning_gives_back_what_is_held() -> None:

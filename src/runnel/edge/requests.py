@@ -3,10 +3,11 @@
 Pure ASGI: a middleware that read the body or the answer would break streams.
 """
 
+import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 import uuid_utils
@@ -46,7 +47,7 @@ class Straight:
         self.send = send
         self.count: Callable[[int], None] = _count_nothing
         """Is to be told the size of each body that was sent."""
-        self.rest: Callable[[], Awaitable[None]] | None = None
+        self.rest: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.give_back: Callable[[], None] | None = None
 
 
@@ -128,7 +129,8 @@ class RequestLayer:
             await self._app(scope, receive, send_with_headers)
             if straight.rest is not None:
                 _forget_stacks(scope)
-                await straight.rest()
+                # In a task of its own, so that each piece of it wakes none of the layers.
+                await asyncio.create_task(straight.rest())
         finally:
             if straight.give_back is not None:
                 straight.give_back()

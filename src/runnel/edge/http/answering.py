@@ -18,7 +18,7 @@ from runnel.edge.dialects.sse import Format
 from runnel.edge.http.event_stream import EventStream
 from runnel.edge.http.following import Held
 from runnel.edge.http.shapes import AcceptedShape, AnswerShape
-from runnel.edge.http.streaming import Write
+from runnel.edge.http.streaming import Frames
 from runnel.edge.json import JsonResponse
 from runnel.edge.parts import parts_of
 from runnel.edge.paths import generation_path
@@ -53,7 +53,7 @@ async def stream(
     request: Request,
     caller: Identity,
     generation: Generation,
-    write: Write,
+    frames: Frames,
     *,
     after: Position | None = None,
     only_reader: bool = False,
@@ -74,8 +74,8 @@ async def stream(
             return Response(status_code=_CLIENT_LEFT)
         if after is None and _failed_at_once(first):
             raise _failure(await parts.chat.generation(caller.user_id, generation.id))
-        frames = write(first, follower)
-        return EventStream(frames, parts.settings, held.living_on().close, follower.close)
+        give_back = held.living_on().close
+        return EventStream(frames, first, follower, parts.settings, give_back)
 
 
 async def whole(

@@ -19,7 +19,7 @@ from runnel.edge.http.shapes import (
     Responses,
     shaped,
 )
-from runnel.edge.http.streaming import writing
+from runnel.edge.http.streaming import SseFrames
 from runnel.edge.positions import position_of
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
@@ -84,6 +84,6 @@ async def answered(
     if body.streams if streams is None else streams:
         dialect = dialect_of(body.format, ids=ask.key is not None)
         return await answering.stream(
-            request, caller, generation, writing(dialect), after=again.after
+            request, caller, generation, SseFrames(dialect), after=again.after
         )
     return await answering.whole(request, caller, generation)

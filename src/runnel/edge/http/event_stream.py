@@ -6,16 +6,17 @@ body through them.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from runnel.edge.http.streaming import Frames
 from runnel.edge.requests import straight_of
+from runnel.events import Batch
 from runnel.settings import Settings
 
 _log = structlog.stdlib.get_logger()
@@ -24,29 +25,39 @@ _HEARTBEAT: Final = ServerSentEvent(comment="heartbeat", sep="\n").encode()
 _LOOKS: Final = 4
 
 
-class EventStream(EventSourceResponse):
-    """As EventSourceResponse, for frames that end by themselves when the client leaves, and when
-    the server drains: nothing here watches for either.
+class Following(Protocol):
+    """As much of chat.following.Follower as is needed here."""
 
-    `give_back` is called at the end, and `give_up` when the client takes nothing for too long;
-    `sending_since`: when the send that waits was begun.
+    async def next(self) -> Sequence[Batch]: ...
+
+    def close(self) -> None: ...
+
+
+class EventStream(EventSourceResponse):
+    """As EventSourceResponse, for an answer whose follower ends by itself when the client leaves,
+    and when the server drains: nothing here watches for either.
+
+    `first` was read already. `give_back` is called at the end; who takes nothing for too long has
+    the follower closed. `sending_since`: when the send that waits was begun.
     """
 
     def __init__(
         self,
-        frames: AsyncGenerator[bytes],
+        frames: Frames,
+        first: Sequence[Batch],
+        follower: Following,
         settings: Settings,
         give_back: Callable[[], None],
-        give_up: Callable[[], None],
     ) -> None:
         self.sending_since: float | None = None
         self._frames = frames
+        self._first = first
+        self._follower = follower
         self._give_back = give_back
-        self._give_up = give_up
         self._send_seconds = settings.send_timeout_seconds
         self._beating: asyncio.Task[None] | None = None
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
-            frames,
+            iter(()),  # what there is to send comes from the follower
             ping=settings.heartbeat_seconds,
             sep="\n",
             headers={"Cache-Control": "no-cache, no-transform"},
@@ -74,9 +85,8 @@ class EventStream(EventSourceResponse):
         self._look_at = now + self._send_seconds / _LOOKS
         self._tick_later(reading)
         try:
-            async with reading, aclosing(self._frames):
-                async for frames in self._frames:
-                    await self._send(frames)
+            async with reading:
+                await self._send_answer()
                 self.active = False
                 if self._beating is not None:
                     await self._beating  # nothing comes behind the end
@@ -86,11 +96,29 @@ class EventStream(EventSourceResponse):
             if not reading.expired():
                 raise
             _log.info("reader.stalled")
-            self._give_up()
+            self._follower.close()
         finally:
             self._ticking.cancel()
             if self._beating is not None:
                 self._beating.cancel()
+
+    async def _send_answer(self) -> None:
+        frames, follower = self._frames, self._follower
+        body = frames.opening() + frames.frames(self._first)
+        self._first = ()
+        while True:
+            await self._send(body)
+            # A reader that waits holds nothing of what it was given: that may be a whole answer.
+            del body
+            if frames.over:
+                return
+            if batches := await follower.next():
+                body = frames.frames(batches)
+                del batches
+            else:  # closed by us
+                if body := frames.broken_off():
+                    await self._send(body)
+                return
 
     async def _send(self, body: bytes) -> None:
         if self.sending_since is None:  # else a heartbeat waits, and for longer

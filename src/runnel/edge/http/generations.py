@@ -23,7 +23,7 @@ from runnel.edge.http.shapes import (
     error_members,
     shaped,
 )
-from runnel.edge.http.streaming import writing
+from runnel.edge.http.streaming import SseFrames
 from runnel.edge.json import JsonResponse
 from runnel.edge.positions import position_of
 from runnel.edge.route import TicketRoute, UserRoute
@@ -128,8 +128,8 @@ async def follow_generation(
     with Held(request, caller, follower) as held:
         if follower.finished:
             return Response(status_code=204)
-        frames = writing(dialect_of(form, ids=True))((), follower)
-        return EventStream(frames, parts.settings, held.living_on().close, follower.close)
+        frames = SseFrames(dialect_of(form, ids=True))
+        return EventStream(frames, (), follower, parts.settings, held.living_on().close)
 
 
 def _shown(generation: Generation) -> GenerationShape:

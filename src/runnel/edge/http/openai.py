@@ -4,12 +4,9 @@ One more way to the same answers, but for what such clients do not know: they ke
 themselves, and cannot come back to an answer, so that it ends when they leave.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from runnel.chat.following import Follower
 from runnel.chat.model_ports import ListedModel
 from runnel.edge.deps import SAYS_SIGNED_IN, SIGNED_IN, AppParts, caller_of
 from runnel.edge.dialects.openai import Chunks, Identity, completion
@@ -22,11 +19,9 @@ from runnel.edge.http.openai_shapes import (
     ServedModelsShape,
 )
 from runnel.edge.http.shapes import STREAM, shaped
-from runnel.edge.http.streaming import Write
 from runnel.edge.json import JsonResponse
 from runnel.edge.route import AskRoute, UserRoute
 from runnel.errors import Code, RunnelError
-from runnel.events import Batch
 
 asking = APIRouter(
     prefix="/v1",
@@ -61,8 +56,8 @@ async def complete(request: Request, body: CompletionBody) -> Response:
     if not body.stream:
         return await answering.whole(request, caller, generation, completion, only_reader=True)
     identity = Identity(generation.id, generation.created_at, generation.model)
-    write = _writing(Chunks(identity, usage=body.usage_asked))
-    return await answering.stream(request, caller, generation, write, only_reader=True)
+    chunks = Chunks(identity, usage=body.usage_asked)
+    return await answering.stream(request, caller, generation, chunks, only_reader=True)
 
 
 @listing.get("/models", response_class=Response, responses=shaped(ServedModelsShape))
@@ -80,22 +75,6 @@ async def get_model(parts: AppParts, model: str) -> Response:
         if listed.alias == model and listed.available:
             return JsonResponse(_shown(listed))
     raise RunnelError(Code.UNKNOWN_MODEL, f"There is no model {model} here.", field="model")
-
-
-def _writing(chunks: Chunks) -> Write:
-    async def write(first: Sequence[Batch], follower: Follower) -> AsyncGenerator[bytes]:
-        frames = chunks.opening() + chunks.frames(first)
-        del first
-        while True:
-            yield frames
-            del frames
-            if chunks.over:
-                return
-            batches = await follower.next()
-            frames = chunks.frames(batches) if batches else chunks.broken_off()
-            del batches
-
-    return write
 
 
 def _shown(model: ListedModel) -> ServedModelShape:

@@ -1,31 +1,45 @@
-"""One answer as the frames of server-sent events."""
+"""An answer as server-sent events: what a dialect makes of its events, in their order."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
-from runnel.chat.following import Follower
 from runnel.edge.dialects.sse import SseDialect, encode, retry_line
 from runnel.events import Batch
 
-#: Writes an answer: first the batches that were read already, then what a follower gives.
-Write = Callable[[Sequence[Batch], Follower], AsyncGenerator[bytes]]
+
+class Frames(Protocol):
+    """Makes the bytes of one stream: `opening` first, then `frames` of what there is, and what
+    comes next, again and again; `broken_off` where there was no end.
+    """
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing comes behind the last that was given."""
+        ...
+
+    def opening(self) -> bytes: ...
+
+    def frames(self, batches: Sequence[Batch]) -> bytes: ...
+
+    def broken_off(self) -> bytes: ...
 
 
-def writing(dialect: SseDialect) -> Write:
-    """Each event as the dialect has it, to the end that the follower comes to."""
+class SseFrames:
+    """Each event as the dialect has it."""
 
-    async def write(first: Sequence[Batch], follower: Follower) -> AsyncGenerator[bytes]:
-        frames = retry_line() + encode(dialect, first)
-        del first
-        while True:
-            yield frames
-            # A reader that waits holds nothing of what it was given: that may be a whole answer.
-            del frames
-            if follower.finished:
-                return
-            batches = await follower.next()
-            if not batches:
-                return  # closed by us: without an end, so that the client attaches again
-            frames = encode(dialect, batches)
-            del batches
+    __slots__ = ("_dialect", "over")
 
-    return write
+    def __init__(self, dialect: SseDialect) -> None:
+        self.over = False
+        self._dialect = dialect
+
+    def opening(self) -> bytes:
+        return retry_line()
+
+    def frames(self, batches: Sequence[Batch]) -> bytes:
+        self.over = bool(batches) and batches[-1].events[-1].terminal
+        return encode(self._dialect, batches)
+
+    def broken_off(self) -> bytes:
+        """Nothing: without an end, the client attaches again."""
+        return b""
