@@ -10,6 +10,7 @@ import pytest
 
 from runnel.errors import Code, RunnelError
 from runnel.store.engine import Database
+from runnel.store.line import Line
 
 PATIENCE: Final = 0.25
 Kind = Callable[[Database], AbstractAsyncContextManager[Any]]
@@ -65,6 +66,64 @@ async def test_who_gives_up_by_itself_takes_no_place(database: Database) -> None
         with pytest.raises(asyncio.CancelledError):
             await waiting
     await asyncio.wait_for(take(), PATIENCE)
+
+
+async def test_who_is_called_and_gives_up_calls_the_next() -> None:
+    line = Line(1, PATIENCE)
+    served: list[str] = []
+
+    async def take(name: str) -> None:
+        async with line:
+            served.append(name)
+
+    async with line:
+        first, second = (asyncio.create_task(take(name)) for name in ("first", "second"))
+        await asyncio.sleep(0)
+    first.cancel()  # the place is free, and it has not come yet
+    await second
+    assert served == ["second"]
+
+
+async def test_who_needs_it_briefly_passes_by_those_who_are_on_their_way() -> None:
+    line = Line(1, PATIENCE)
+    served: list[str] = []
+
+    async def take(name: str) -> None:
+        async with line.briefly:
+            served.append(name)
+
+    async def hold(name: str) -> None:
+        async with line:
+            served.append(name)
+            await asyncio.sleep(0)
+
+    async with line:
+        tasks = [asyncio.create_task(hold("a")), asyncio.create_task(take("b"))]
+        await asyncio.sleep(0)
+        assert served == []  # what is taken they wait for, too
+    await take("at once")
+    assert served == ["at once"]
+    await asyncio.gather(*tasks, hold("behind"))
+    assert served == ["at once", "a", "b", "behind"]
+
+
+async def test_a_brief_one_that_takes_long_after_all_loses_nobody_his_place() -> None:
+    line = Line(1, PATIENCE)
+    served: list[int] = []
+
+    async def take(number: int) -> None:
+        async with line:
+            served.append(number)
+
+    async with line:
+        tasks = [asyncio.create_task(take(number)) for number in range(3)]
+        await asyncio.sleep(0)
+    async with line.briefly:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert served == []
+    await asyncio.gather(*tasks)
+    assert served == [0, 1, 2]
 
 
 async def test_reading_needs_no_turn_to_write(database: Database) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from runnel.errors import AwayError, Code, RunnelError, StartupError
 from runnel.store.brief import MOST_CHARACTERS, Brief
+from runnel.store.line import Line
 from runnel.store.tables import Base
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Database:
         # Standing in line, none did. The pool has an order, but no patience with a long line: of
         # 1500 readers who came back at once, most gave up.
         places = max(1, pool_size - 1) if self.is_sqlite else pool_size
-        self._readers = _Line(places, timeout_seconds)
-        self._writers = _Line(1, timeout_seconds) if self.is_sqlite else self._readers
+        self._readers = Line(places, timeout_seconds)
+        self._writers = Line(1, timeout_seconds) if self.is_sqlite else self._readers
         self._brief: Brief | None = None
         if self.is_sqlite:
             self._brief = Brief(self.url, timeout_seconds=timeout_seconds)
@@ -161,7 +162,7 @@ class Database:
             return
         with _translated():
             async with (
-                self._writers,
+                self._writers.briefly,
                 self._brief.writing as connection,
             ):
                 yield connection
@@ -234,43 +235,6 @@ class Database:
         if self._brief is not None:
             await self._brief.close()
         await self.engine.dispose()
-
-
-class _Line:
-    """Who waits for one of a few places, in the order in which they came; entered, it gives one.
-
-    It is given up only when nobody got through for `seconds`: a long line that moves on is not a
-    database that is away.
-    """
-
-    def __init__(self, places: int, seconds: float) -> None:
-        self._places = asyncio.Semaphore(places)
-        self._seconds = seconds
-        self._passed = 0
-
-    async def __aenter__(self) -> None:
-        """Raises TimeoutError."""
-        if self._places.locked():
-            await self._wait()
-        else:
-            await self._places.acquire()
-
-    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
-        if error is None:
-            self._passed += 1
-        self._places.release()
-
-    async def _wait(self) -> None:
-        while True:
-            passed = self._passed
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await self._places.acquire()
-            except TimeoutError:
-                if self._passed == passed:
-                    raise
-            else:
-                return
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
