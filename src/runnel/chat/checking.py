@@ -41,8 +41,13 @@ def checked(ask: Ask, rules: AskRules) -> Ask:
             f" {rules.max_message_length} are allowed.",
         )
     history = ask.history and [_cleaned(turn) for turn in ask.history]
-    ask = replace(ask, text=question.text, turn=ask.turn and question, history=history)
-    ask = replace(ask, attachments=_named(ask, rules.max_attachments))
+    ask = replace(
+        ask,
+        text=question.text,
+        turn=ask.turn and question,
+        history=history,
+        attachments=_named(ask, rules.max_attachments),
+    )
     if ask.key is not None:
         ask = replace(ask, key=AskKey(ask.key.text, fingerprint(ask), ask.session))
     return ask
@@ -69,8 +74,8 @@ def _unfit_attachments(message: str) -> RunnelError:
 
 
 def _cleaned(turn: Turn) -> Turn:
-    return replace(
-        turn,
-        text=clean(turn.text),
-        parts=[clean(part) if isinstance(part, str) else part for part in turn.parts],
-    )
+    text = clean(turn.text)
+    if not turn.parts and text == turn.text:
+        return turn
+    parts = [clean(part) if isinstance(part, str) else part for part in turn.parts]
+    return replace(turn, text=text, parts=parts)

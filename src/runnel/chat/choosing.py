@@ -28,7 +28,7 @@ def able(candidates: Candidates, ask: Ask, *, images: bool = False) -> Candidate
     if not able_ones:
         assert candidates.absent is not None
         raise candidates.absent
-    return replace(candidates, models=able_ones)
+    return candidates if able_ones == candidates.models else replace(candidates, models=able_ones)
 
 
 def _not_taken(model: Model, refused: Sequence[str], where: str) -> RunnelError:

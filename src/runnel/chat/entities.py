@@ -114,19 +114,19 @@ class Params:
 
     def given(self) -> dict[str, Any]:
         """What is not left to others, by its name."""
-        named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "passed"}
-        return {name: value for name, value in named.items() if value not in (None, ())} | {
-            **self.passed
-        }
+        named = ((name, getattr(self, name)) for name in _PARAMS)
+        return {name: value for name, value in named if value not in (None, ())} | {**self.passed}
 
     def over(self, defaults: "Params") -> "Params":
         """These, and what they leave open as the defaults say."""
         merged = defaults.given() | self.given()
-        own = {one.name for one in fields(self)}
         return Params(
-            **{name: value for name, value in merged.items() if name in own},
-            passed={name: value for name, value in merged.items() if name not in own},
+            **{name: value for name, value in merged.items() if name in _PARAMS},
+            passed={name: value for name, value in merged.items() if name not in _PARAMS},
         )
+
+
+_PARAMS: Final = tuple(one.name for one in fields(Params) if one.name != "passed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ Pure ASGI: a middleware that read the body or the answer would break streams.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
 import uuid_utils
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runnel.accounts.entities import Identity
@@ -32,6 +32,11 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+_Header = tuple[bytes, bytes]
+_SECURITY_HEADERS: Final[list[_Header]] = [
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
 
 
 class Straight:
@@ -113,12 +118,8 @@ class RequestLayer:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in collected(scope).items():
-                    headers[name] = value
-                headers["X-Request-Id"] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                given = collected(scope) | {"X-Request-Id": request_id}
+                message["headers"] = _headers(message["headers"], given)
                 # By now it is known who asks, if that will be known at all.
                 straight.count = self._counting(scope["state"].get("identity"))
             await send(message)
@@ -152,6 +153,16 @@ class RequestLayer:
             status=status,
             ms=round(seconds * 1000),
         )
+
+
+def _headers(own: Iterable[_Header], given: Mapping[str, str]) -> list[_Header]:
+    """An answer's own, those it was given on its way, and what is said of all that say nothing."""
+    earned = {
+        name.lower().encode("latin-1"): value.encode("latin-1") for name, value in given.items()
+    }
+    headers = [*(header for header in own if header[0] not in earned), *earned.items()]
+    said = {name for name, _ in headers}
+    return headers + [header for header in _SECURITY_HEADERS if header[0] not in said]
 
 
 def _forget_stacks(scope: Scope) -> None:

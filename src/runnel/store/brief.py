@@ -17,6 +17,7 @@ from sqlalchemy.util import await_only
 from typing_extensions import override
 
 from runnel.store.statements import DirectConnection, wrapped
+from runnel.store.tables import to_json
 
 #: Texts of more characters are written by a thread: to index them takes a millisecond or more.
 MOST_CHARACTERS: Final = 8_192
@@ -37,6 +38,7 @@ class Brief:
             url.set(drivername="sqlite+runnel"),
             poolclass=StaticPool,
             connect_args={"timeout": 0, "factory": _Connection},
+            json_serializer=to_json,
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
         self._connection: DirectConnection | None = None

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from runnel.errors import AwayError, Code, RunnelError, StartupError
 from runnel.store.brief import MOST_CHARACTERS, Brief
 from runnel.store.line import Line
-from runnel.store.tables import Base
+from runnel.store.tables import Base, to_json
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -71,6 +71,7 @@ class Database:
             max_overflow=0,
             pool_timeout=self.timeout_seconds,
             connect_args={"timeout": self.timeout_seconds},
+            json_serializer=to_json,
         )
         event.listen(engine.sync_engine, "connect", _configure_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -86,6 +87,7 @@ class Database:
             pool_timeout=self.timeout_seconds,
             # What was broken while nobody used it is made anew, and nobody notices.
             pool_pre_ping=True,
+            json_serializer=to_json,
             async_creator=postgres.connector(
                 self.url,
                 timeout_seconds=self.timeout_seconds,

@@ -49,7 +49,8 @@ async def ground(
     earlier = await sessions.branch(connection, leaf, most) if leaf else sessions.Branch()
     named = ask.attachments or ()
     given = await attachments.asked_with(connection, ask.user_id, session.id, named)
-    asked = [*(ask.history or ()), replace(ask.question, attachments=tuple(given))]
+    question = replace(ask.question, attachments=tuple(given)) if given else ask.question
+    asked = [*(ask.history or ()), question]
     # Who keeps the talk sends all of it with each question: of that the last is enough.
     kept = asked[-1:] if ask.stateless else asked
     return Ground([*earlier.turns, *asked], leaf or None, [*kept, _ANSWER], beyond=earlier.beyond)

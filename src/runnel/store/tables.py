@@ -1,8 +1,10 @@
 """The tables. Migrations in alembic/ make them; a test holds the two together."""
 
+import json
 from datetime import UTC, date, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -47,6 +49,14 @@ class TsVector(UserDefinedType[str]):
 
     def get_col_spec(self, **_: Any) -> str:
         return "TSVECTOR"
+
+
+def to_json(value: object) -> str:
+    """What columns of JSON are written with; SQLAlchemy's own way takes ten times as long."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # as of numbers beyond 64 bits
+        return json.dumps(value)
 
 
 class Base(DeclarativeBase):

@@ -106,14 +106,18 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str]) -> None:
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """The same for lines of our own, without making each record anew."""
 
+    def __init__(self, processors: Iterable[structlog.typing.Processor], **options: Any) -> None:
+        super().__init__(processors=[*processors], **options)
+        # The first of them only takes away what is put there for the libraries' lines.
+        self._own = tuple(self.processors[1:])
+
     @override
     def format(self, record: logging.LogRecord) -> str:
         said: object = record.msg
         if not isinstance(said, dict):
             return super().format(record)
         event: Event = {**cast("Event", said)}
-        # The first of them only takes away what is put there for the libraries' lines.
-        for process in self.processors[1:]:
+        for process in self._own:
             event = cast("Event", process(None, record.levelname, event))
         return cast("str", event)
 
