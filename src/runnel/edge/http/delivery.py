@@ -1,7 +1,7 @@
 """How a question's answer is delivered, whichever way was asked: stream, JSON, or an address."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
@@ -36,21 +36,33 @@ class _Again:
     after: Position | None
 
 
-#: The headers that say it.
-Key = Annotated[str | None, Header(description=_KEY)]
-LastEventId = Annotated[str | None, Header(description=_LAST)]
+def again_of(request: Request) -> _Again:
+    """By its headers. Raises RunnelError `invalid_request` for a position that is none."""
+    headers = request.headers
+    return _Again(headers.get("idempotency-key"), position_of(headers.get("last-event-id")))
 
 
-def again_of(key: str | None, last_event_id: str | None) -> _Again:
-    """Raises RunnelError `invalid_request` for a position that is none."""
-    return _Again(key, position_of(last_event_id))
+def _header(name: str, what: str) -> dict[str, Any]:
+    schema = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": what, "title": name}
+    shown = {"name": name.lower(), "in": "header", "required": False}
+    return shown | {"description": what, "schema": schema}
 
 
-async def _again(idempotency_key: Key = None, last_event_id: LastEventId = None) -> _Again:
-    return again_of(idempotency_key, last_event_id)
+async def _again(
+    request: Request,
+    idempotency_key: Annotated[str | None, Header(description=_KEY)] = None,
+    last_event_id: Annotated[str | None, Header(description=_LAST)] = None,
+) -> _Again:
+    del idempotency_key, last_event_id  # for the documentation
+    return again_of(request)
 
 
 Again = Annotated[_Again, Depends(_again)]
+#: The same for routes that are asked often, as their `openapi_extra`, for deps.SAYS_SIGNED_IN's
+#: reason; they ask again_of.
+SAYS_AGAIN: Final[dict[str, Any]] = {
+    "parameters": [_header("Idempotency-Key", _KEY), _header("Last-Event-Id", _LAST)]
+}
 
 #: What a route answers that asks as /chat does.
 ANSWERED: Final[Responses] = (

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from runnel.edge.asking import AskBody
 from runnel.edge.deps import SAYS_SIGNED_IN, caller_of
 from runnel.edge.http import delivery
-from runnel.edge.http.delivery import ANSWERED, Key, LastEventId, again_of
+from runnel.edge.http.delivery import ANSWERED, SAYS_AGAIN, again_of
 from runnel.edge.http.shapes import READ_TO_THE_END, STREAM, AcceptedShape, shaped
 from runnel.edge.route import AskRoute
 from runnel.errors import Code, RunnelError
@@ -20,11 +20,9 @@ public_router = APIRouter()
     "/api/generate",
     responses=STREAM | shaped(AcceptedShape, 202) | READ_TO_THE_END,
     response_class=Response,
-    openapi_extra=SAYS_SIGNED_IN,
+    openapi_extra=SAYS_SIGNED_IN | SAYS_AGAIN,
 )
-async def generate(
-    request: Request, body: AskBody, idempotency_key: Key = None, last_event_id: LastEventId = None
-) -> Response:
+async def generate(request: Request, body: AskBody) -> Response:
     """Ask, and read the answer as it is made: server-sent events that end in `[DONE]`."""
     if body.streams is False:
         raise RunnelError(
@@ -32,7 +30,7 @@ async def generate(
             "/api/generate always streams; POST /chat answers in JSON.",
             field="stream",
         )
-    caller, again = caller_of(request), again_of(idempotency_key, last_event_id)
+    caller, again = caller_of(request), again_of(request)
     ask = body.to_ask(caller, again.key)
     return await delivery.answered(request, caller, again, ask, body, streams=True)
 
@@ -50,11 +48,14 @@ async def generate_is_posted(request: Request) -> Response:
     )
 
 
-@router.post("/chat", response_class=Response, responses=ANSWERED, openapi_extra=SAYS_SIGNED_IN)
-async def chat(
-    request: Request, body: AskBody, idempotency_key: Key = None, last_event_id: LastEventId = None
-) -> Response:
+@router.post(
+    "/chat",
+    response_class=Response,
+    responses=ANSWERED,
+    openapi_extra=SAYS_SIGNED_IN | SAYS_AGAIN,
+)
+async def chat(request: Request, body: AskBody) -> Response:
     """Ask, and get the answer whole as JSON; with `"stream": true`, as `/api/generate` does."""
-    caller, again = caller_of(request), again_of(idempotency_key, last_event_id)
+    caller, again = caller_of(request), again_of(request)
     ask = body.to_ask(caller, again.key)
     return await delivery.answered(request, caller, again, ask, body)
