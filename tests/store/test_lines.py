@@ -1,8 +1,8 @@
 """Whoever waits for the database is served in turn, however long the line, as long as it moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,13 @@ from runnel.store.line import Line
 PATIENCE: Final = 0.25
 Kind = Callable[[Database], AbstractAsyncContextManager[Any]]
 KINDS: Final = [Database.read, Database.write]
+
+
+@asynccontextmanager
+async def briefly(line: Line) -> AsyncGenerator[None]:
+    await line.pass_by()
+    yield
+    line.leave(None)
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ async def test_who_needs_it_briefly_passes_by_those_who_are_on_their_way() -> No
     served: list[str] = []
 
     async def take(name: str) -> None:
-        async with line.briefly:
+        async with briefly(line):
             served.append(name)
 
     async def hold(name: str) -> None:
@@ -118,7 +125,7 @@ async def test_a_brief_one_that_takes_long_after_all_loses_nobody_his_place() ->
     async with line:
         tasks = [asyncio.create_task(take(number)) for number in range(3)]
         await asyncio.sleep(0)
-    async with line.briefly:
+    async with briefly(line):
         for _ in range(3):
             await asyncio.sleep(0)
         assert served == []

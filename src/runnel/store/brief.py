@@ -43,10 +43,10 @@ class Brief:
         event.listen(self._engine.sync_engine, "connect", _configure)
         self._connection: DirectConnection | None = None
         self._lock = asyncio.Lock()
-        self.writing: Final = _Transaction(self, "BEGIN IMMEDIATE")
-        self.reading: Final = _Transaction(self, "BEGIN")
+        self.writing: Final = Transaction(self, "BEGIN IMMEDIATE")
+        self.reading: Final = Transaction(self, "BEGIN")
         #: For one statement, which is a transaction of its own.
-        self.looking: Final = _Transaction(self, None)
+        self.looking: Final = Transaction(self, None)
 
     async def begin(self, how: str | None) -> DirectConnection:
         """Has to be followed by `end` or `undo`."""
@@ -119,7 +119,7 @@ class Brief:
             connection.direct.rollback()
 
 
-class _Transaction:
+class Transaction:
     """Commits at its end what it wrote. Raises DBAPIError."""
 
     def __init__(self, brief: Brief, how: str | None) -> None:

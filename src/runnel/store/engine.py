@@ -6,19 +6,21 @@ No transaction may be held while a stream runs.
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy import Connection, NullPool, event, make_url, text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from runnel.errors import AwayError, Code, RunnelError, StartupError
+from runnel.errors import AwayError, RunnelError, StartupError
 from runnel.store.brief import MOST_CHARACTERS, Brief
+from runnel.store.briefly import BriefRead, BriefWrite
+from runnel.store.faults import AWAY, translated
 from runnel.store.line import Line
 from runnel.store.tables import Base, to_json
 
@@ -118,7 +120,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that only reads, all of one moment. Raises RunnelError `store_unavailable`."""
-        with _translated():
+        with translated():
             async with self._readers, self.engine.connect() as connection:
                 if not self.is_sqlite:
                     await connection.execution_options(**_SNAPSHOT)
@@ -127,47 +129,27 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that commits at its end. Raises RunnelError `store_unavailable`."""
-        with _translated():
+        with translated():
             async with self._writers, self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
 
-    @asynccontextmanager
-    async def read_briefly(self) -> AsyncGenerator[AsyncConnection]:
+    def read_briefly(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """The same as `read`, for what finds a few rows at once. Inside nothing else is awaited."""
-        if self._brief is None:
-            async with self.read() as connection:
-                yield connection
-            return
-        with _translated():
-            async with self._brief.reading as connection:
-                yield connection
+        return self.read() if self._brief is None else BriefRead(self._brief.reading)
 
-    @asynccontextmanager
-    async def look(self) -> AsyncGenerator[AsyncConnection]:
+    def look(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """The same, for one `Statement` alone."""
-        if self._brief is None:
-            async with self.read() as connection:
-                yield connection
-            return
-        with _translated():
-            async with self._brief.looking as connection:
-                yield connection
+        return self.read() if self._brief is None else BriefRead(self._brief.looking)
 
-    @asynccontextmanager
-    async def write_briefly(self, characters: int = 0) -> AsyncGenerator[AsyncConnection]:
+    def write_briefly(self, characters: int = 0) -> AbstractAsyncContextManager[AsyncConnection]:
         """The same as `write`, for a few rows. `characters`: how long the texts in them are."""
         if self._brief is None or characters > MOST_CHARACTERS:
-            async with self.write() as connection:
-                yield connection
-            return
-        with _translated():
-            async with (
-                self._writers.briefly,
-                self._brief.writing as connection,
-            ):
-                yield connection
+            return self.write()
+        return BriefWrite(self._brief.writing, self._writers, self._committed)
+
+    def _committed(self) -> None:
         self._commits += 1
         if self._commits % _CHECKPOINT_COMMITS == 0 and self._checkpointing is None:
             self._checkpointing = asyncio.create_task(self._checkpoint())
@@ -184,7 +166,7 @@ class Database:
                     # writes first then waits for the disk, so this is done here.
                     await driver.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
                     await driver.execute_fetchall(f"PRAGMA user_version={self._commits}")
-        except (DBAPIError, sqlite3.Error, *_AWAY) as error:
+        except (DBAPIError, sqlite3.Error, *AWAY) as error:
             _log.warning("database.not_checkpointed", why=str(getattr(error, "orig", error)))
         finally:
             self._checkpointing = None
@@ -209,7 +191,7 @@ class Database:
             ),
         )
         try:
-            with _translated():
+            with translated():
                 async with engine.begin() as connection:
                     yield connection
         finally:
@@ -254,36 +236,6 @@ def _begin_sqlite(connection: Connection) -> None:
     # whatever the busy timeout; one that takes the write lock first waits its turn.
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-class _translated:  # noqa: N801 - reads as a statement
-    """Turns a database that is away, locked or exhausted into RunnelError."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if _is_away(error):
-            # The driver's words alone: the statement's values are what people wrote.
-            _log.warning("database.unavailable", why=str(getattr(error, "orig", error)))
-            raise RunnelError(
-                Code.STORE_UNAVAILABLE,
-                "The database does not answer. Try again shortly.",
-                retry_after=1,
-            ) from error
-
-
-def _is_away(error: BaseException | None) -> bool:
-    if isinstance(error, _AWAY):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if isinstance(error.orig, sqlite3.Error):
-        # A plain DatabaseError is a file that is no database, or a broken one.
-        return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
-    from runnel.store import postgres  # noqa: PLC0415 - as above
-
-    return postgres.is_away(error)
 
 
 def into(dialect: str, table: type[Base]) -> "sqlite.Insert | postgresql.Insert":

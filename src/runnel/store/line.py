@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from typing import Final
 
 
 class Line:
@@ -11,7 +10,7 @@ class Line:
     It is given up only when nobody got through for `seconds`: a long line that moves on is not a
     database that is away.
 
-    `briefly` gives one too, and one that is free even if others wait for it: for who needs it for
+    `pass_by` gives one too, and one that is free even if others wait for it: for who needs it for
     less time than the first of them takes to come. Else a line would never end that has formed
     once: each, while it came to its place, would have the next come too late for it.
     """
@@ -21,7 +20,6 @@ class Line:
         self._seconds = seconds
         self._passed = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.briefly: Final = _Briefly(self)
 
     async def __aenter__(self) -> None:
         """Raises TimeoutError."""
@@ -34,14 +32,14 @@ class Line:
         self.leave(error)
 
     async def pass_by(self) -> None:
-        """For `briefly`: raises TimeoutError."""
+        """Has to be followed by `leave`. Raises TimeoutError."""
         if self._free:
             self._free -= 1
         else:
             await self._wait()
 
     def leave(self, error: object) -> None:
-        """For `briefly`: gives a place back."""
+        """Gives a place back; `error` is what went wrong with it, if anything did."""
         if error is None:
             self._passed += 1
         self._free += 1
@@ -77,14 +75,3 @@ class Line:
 
     def _turn(self) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
-
-
-class _Briefly:
-    def __init__(self, line: Line) -> None:
-        self._line = line
-
-    async def __aenter__(self) -> None:
-        await self._line.pass_by()
-
-    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
-        self._line.leave(error)
