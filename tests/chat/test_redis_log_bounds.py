@@ -118,7 +118,7 @@ async def test_readers_that_have_gone_leave_nothing_behind(log: RedisLog, there:
 async def test_a_finished_log_goes_with_its_time_and_weighs_nothing_more(
     redis_url: str, redis_prefix: str, redis: Link
 ) -> None:
-    async with redis_log(redis_url, redis_prefix, retention_seconds=0.2) as log:
+    async with redis_log(redis_url, redis_prefix, retention_seconds=2) as log:
         last = await begun(log, tokens("a" * 1000))
         assert log.size > 1000
         kept: int = await redis.call("PTTL", log._keys.log(G))
