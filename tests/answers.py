@@ -11,12 +11,13 @@ from runnel.chat.attempt import Bounds
 from runnel.chat.attendance import Attendance
 from runnel.chat.audiences import Audiences
 from runnel.chat.checking import AskRules
+from runnel.chat.choosing import Chosen, Found
 from runnel.chat.entities import Ask, Generation, Params, SessionRef, Turn
 from runnel.chat.following import Follower, Followers
 from runnel.chat.making import Making
 from runnel.chat.model_ports import AliasState, Candidates, ListedModel, Model, Piece
 from runnel.chat.places import Places
-from runnel.chat.ports import Begun, Found, LogReader, Store
+from runnel.chat.ports import Begun, LogReader, Store
 from runnel.chat.retrying import Retries
 from runnel.chat.running import Running
 from runnel.chat.service import ChatService
@@ -209,9 +210,9 @@ class Chat:
         await self.running.close()
         await self.database.close()
 
-    def choose(self, _: Found) -> Candidates:
-        """Who is asked, whatever is."""
-        return Candidates([self.model, *self.others], self.restarts)
+    def choose(self, _: Found) -> Chosen:
+        """Who is asked, whatever is; what they are to be given is not known yet."""
+        return Chosen(Candidates([self.model, *self.others], self.restarts))
 
     async def begin(self, ask: Ask) -> Begun:
         """Writes down a question that was not asked before."""

@@ -8,9 +8,10 @@ import pytest
 
 from answers import Chat
 from runnel.chat.audiences import POLL_LINGER_SECONDS, Audiences
+from runnel.chat.choosing import Choose
 from runnel.chat.entities import Ask, AskKey
 from runnel.chat.following import Follower
-from runnel.chat.ports import Begun, Choose, Joined, Store
+from runnel.chat.ports import Begun, Joined, Store
 
 GRACE = 5.0
 

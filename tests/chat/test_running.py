@@ -9,11 +9,12 @@ from sqlalchemy import update
 from typing_extensions import override
 
 from answers import Chat, ToldModel, read_end, unpriced
+from runnel.chat.choosing import Choose
 from runnel.chat.closing import Closing
 from runnel.chat.entities import Ask, AskKey, Ending, Params, Status, Turn
 from runnel.chat.model_ports import Piece
 from runnel.chat.outcomes import aborted
-from runnel.chat.ports import Begun, Choose, Joined
+from runnel.chat.ports import Begun, Joined
 from runnel.errors import Code, RunnelError
 from runnel.events import Aborted, Position, Token, Usage
 from runnel.store.tables import GenerationRow

@@ -15,8 +15,9 @@ from answers import Chat, read_to_end
 from away import Away
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed, parsed_events
+from runnel.chat.choosing import Choose
 from runnel.chat.entities import Ask
-from runnel.chat.ports import Begun, Choose, Joined, Store
+from runnel.chat.ports import Begun, Joined, Store
 from standing import Json, Standing, standing
 from waiting import until
 from wire import NOBODYS_ID, problem

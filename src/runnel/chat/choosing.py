@@ -1,11 +1,50 @@
 """Who of an alias and its fallbacks may answer: those that take all that is asked."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from runnel.chat.entities import Ask
+from runnel.chat.entities import Ask, Fitted, Turn
 from runnel.chat.model_ports import Candidates, Model
+from runnel.chat.prompt import Prompt
+from runnel.chat.sessions.values import SessionSettings
+from runnel.chat.terms import Terms
 from runnel.errors import Code, RunnelError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a question only once its session is: how that is set, and the branch that it
+    ends, as Begun says; `generation_id` is the id of its answer.
+    """
+
+    generation_id: str
+    settings: SessionSettings
+    turns: Sequence[Turn]
+    beyond: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Who may answer what was found. `prompt` fits it to a model's terms; None: something has to
+    be read for that.
+    """
+
+    candidates: Candidates
+    prompt: Callable[[Terms], Prompt] | None = None
+
+    @property
+    def model(self) -> Model:
+        """Whoever is asked first."""
+        return self.candidates.models[0]
+
+    @property
+    def fitted(self) -> Fitted | None:
+        """What that one is given, if it is known."""
+        return None if self.prompt is None else self.prompt(self.model.terms).fitted
+
+
+#: Raises RunnelError if nobody may answer what was found.
+Choose = Callable[[Found], Chosen]
 
 
 def able(candidates: Candidates, ask: Ask, *, images: bool = False) -> Candidates:

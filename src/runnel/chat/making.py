@@ -1,17 +1,17 @@
 """Makes producers: of questions that are new, and of answers that are taken over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Protocol
 
-from runnel.chat.attachments.contents import Contents, contents_of
+from runnel.chat.attachments.contents import NOTHING, Contents, contents_of
 from runnel.chat.attachments.ports import AttachmentFiles
 from runnel.chat.attempt import Bounds, Question
-from runnel.chat.choosing import able
+from runnel.chat.choosing import Chosen, Found, able
 from runnel.chat.entities import Ask, Generation, Params, Turn
 from runnel.chat.inherited import Inherited
 from runnel.chat.model_ports import Candidates, Catalog
-from runnel.chat.ports import Found, Observer, Store, StreamLog
+from runnel.chat.ports import Observer, Store, StreamLog
 from runnel.chat.producer import Producer
 from runnel.chat.prompt import Prompt, fit, instructions, whole
 from runnel.chat.sessions.values import SessionSettings
@@ -51,17 +51,30 @@ class Making:
         self._bounds = bounds
         self._observer = observer
 
-    def choose(self, ask: Ask, found: Found) -> Candidates:
-        """Who may answer a new question. Raises RunnelError, see Catalog and `able`."""
-        candidates = self._catalog.candidates(ask.model or found.settings.model_preference)
-        return able(candidates, ask, images=found.images)
+    def check(self, ask: Ask) -> None:
+        """Whether the model that a new question names may answer it, as far as that is known before
+        its session is. Raises RunnelError, see Catalog and `able`.
+        """
+        if ask.model is not None:
+            able(self._catalog.candidates(ask.model), ask)
+
+    def choose(self, ask: Ask, found: Found) -> Chosen:
+        """Who may answer a new question. Raises RunnelError likewise."""
+        candidates = self._able(ask, found)
+        if any(turn.attachments for turn in found.turns):
+            return Chosen(candidates)
+        return Chosen(candidates, _prompts(found, NOTHING, stateless=ask.stateless))
 
     def candidates(self, generation: Generation, asked: Asked, params: Params) -> Candidates:
         """Who may go on with an answer. Raises RunnelError likewise."""
         question = asked.turns[-1]
         again = Ask(generation.user_id, question.text, model=generation.model, params=params)
-        images = any(each.is_image for each in question.attachments)
-        return self.choose(again, Found(asked.settings, images=images))
+        return self._able(again, asked)
+
+    def _able(self, ask: Ask, asked: Asked) -> Candidates:
+        candidates = self._catalog.candidates(ask.model or asked.settings.model_preference)
+        images = any(each.is_image for each in asked.turns[-1].attachments)
+        return able(candidates, ask, images=images)
 
     def priced(self, alias: str, usage: Usage) -> Usage:
         """A usage of an alias with its cost, if that is known."""
@@ -74,18 +87,17 @@ class Making:
         candidates: Candidates,
         params: Params,
         *,
+        prompt: Callable[[Terms], Prompt] | None = None,
+        epoch: int = 0,
         stateless: bool = False,
         inherited: Inherited | None = None,
     ) -> Producer:
-        """What is to make a generation's answer."""
-        contents = await self._contents(asked.turns, candidates)
-        prompt = partial(_prompt, asked, contents, stateless=stateless)
+        """What is to make a generation's answer. `prompt` as of Chosen, `epoch` as of Begun."""
+        if prompt is None:
+            contents = await self._contents(asked.turns, candidates)
+            prompt = _prompts(asked, contents, stateless=stateless)
         question = Question(
-            asked.turns[-1].text,
-            candidates.models,
-            cache(prompt),  # who is asked again is given the same
-            params,
-            candidates.restarts,
+            asked.turns[-1].text, candidates.models, prompt, params, candidates.restarts
         )
         return Producer(
             generation,
@@ -94,6 +106,7 @@ class Making:
             log=self._log,
             bounds=self._bounds,
             observer=self._observer,
+            epoch=epoch,
             stateless=stateless,
             inherited=inherited,
         )
@@ -108,6 +121,12 @@ class Making:
             most_characters=most_tokens * BYTES_PER_TOKEN,
             images=any("images" in each.takes for each in terms),
         )
+
+
+def _prompts(asked: Asked, contents: Contents, *, stateless: bool) -> Callable[[Terms], Prompt]:
+    return cache(  # who is asked again is given the same
+        partial(_prompt, asked, contents, stateless=stateless)
+    )
 
 
 def _prompt(asked: Asked, contents: Contents, terms: Terms, *, stateless: bool) -> Prompt:

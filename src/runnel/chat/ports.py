@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from runnel.chat.choosing import Choose, Chosen
 from runnel.chat.entities import Ask, AskKey, Ending, Fitted, Generation, ModelName, Status, Turn
-from runnel.chat.model_ports import Candidates
 from runnel.chat.sessions.values import SessionSettings
 from runnel.errors import Code
 from runnel.events import Batch, Event, Position, Usage
@@ -125,31 +125,19 @@ class StreamLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What is known of a question only once its session is: how that is set, and whether there
-    are pictures among the attachments.
-    """
-
-    settings: SessionSettings
-    images: bool
-
-
-#: Who may answer what was found. Raises RunnelError if nobody may.
-Choose = Callable[[Found], Candidates]
-
-
-@dataclass(frozen=True, slots=True)
 class Begun:
     """What the transaction of an ask wrote: the generation, the branch that it answers, whose last
     turn is the question, and who was chosen to answer it. `beyond`: so many older messages of the
-    branch are not among the turns.
+    branch are not among the turns. `epoch` is one that is open already, for the log that may begin
+    with it; 0: there is none yet.
     """
 
     generation: Generation
     turns: Sequence[Turn]
     settings: SessionSettings
-    candidates: Candidates
+    chosen: Chosen
     beyond: int = 0
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +215,13 @@ class Store(Protocol):
     """
 
     async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
-        """Writes the session if it is new, the messages, and the generation as `queued`, with a
-        lease of `owner` where there are others.
+        """Writes the session if it is new, the messages, and the generation, with a lease of
+        `owner` where there are others: `queued`, or, if it is known what the model is to be given,
+        `running` in its first epoch.
 
-        `choose` says who answers, once the session is known; it may refuse, and must not wait. Of
-        asks with one key that race, one writes; the others get its generation. Raises RunnelError
+        `choose` says who answers, once the session is known and before anything can be seen of the
+        answer; it may refuse, and must not wait. Of asks with one key that race, one writes; the
+        others get its generation. Raises RunnelError
         as `asked_before` and `choose`, `not_found`, `conflict`, `session_closed`, or `busy` with
         the running generation's id.
         """

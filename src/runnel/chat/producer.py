@@ -30,7 +30,7 @@ _STORE_PAUSE: Final = 0.1
 
 class Producer:
     """Makes one answer. `run` is its whole life; `stop` and `hand_back` end it early, from the same
-    loop.
+    loop. `epoch` is one that is open already, and no log has begun with.
     """
 
     __slots__ = (
@@ -68,6 +68,7 @@ class Producer:
         log: StreamLog,
         bounds: Bounds,
         observer: Observer,
+        epoch: int = 0,
         stateless: bool = False,
         inherited: Inherited | None = None,
     ) -> None:
@@ -101,6 +102,7 @@ class Producer:
             text=lambda: self._author.draft.text(),  # noqa: PLW0108 - of whoever is it then
             fitted=lambda: self._author.prompt.fitted,
             lost=self._interrupt,
+            epoch=epoch,
         )
 
     def _begin_attempt(self, model: Model) -> None:

@@ -18,6 +18,8 @@ from runnel.errors import Code, RunnelError
 
 _log = structlog.stdlib.get_logger()
 _T = TypeVar("_T")
+#: Which generations are stopped, and how.
+_Stop = tuple[Callable[[Generation], bool], Outcome]
 
 #: How long a stopped answer may take to be stored before whoever stopped it goes on.
 END_WAIT_SECONDS: Final = 10.0
@@ -54,7 +56,8 @@ class Running:
         self._hands_back = hands_back
         self._producers: dict[asyncio.Task[None], Producer] = {}
         self._tasks: set[asyncio.Task[object]] = set()
-        self._held: set[str] = set()  # what is about to have a producer, or an end
+        # What is about to have a producer, or an end, and what is stopped meanwhile.
+        self._held: dict[str, list[_Stop]] = {}
         self._closing = False
         self._ending = False  # the grace is over
         self._unfinished: list[str] = []
@@ -75,12 +78,14 @@ class Running:
 
     @contextmanager
     def holding(self, generation_id: str) -> Generator[None]:
-        """Inside, a generation counts as made here, though it has no producer yet."""
-        self._held.add(generation_id)
+        """Inside, a generation counts as made here, though it has no producer yet: one that starts
+        finds itself stopped if it should have been since.
+        """
+        self._held[generation_id] = []
         try:
             yield
         finally:
-            self._held.discard(generation_id)
+            self._held.pop(generation_id, None)
 
     def refuse_if_closing(self) -> None:
         """Raises RunnelError `shutting_down` once the drain has begun."""
@@ -116,6 +121,9 @@ class Running:
         task = self.own(producer.run())
         self._producers[task] = producer
         task.add_done_callback(self._ended)
+        for which, outcome in self._held.get(producer.generation.id, ()):
+            if which(producer.generation):
+                producer.stop(outcome)
         if self._ending:
             self._end(producer)
 
@@ -135,7 +143,7 @@ class Running:
 
     def stop(self, generation_id: str, outcome: Outcome) -> None:
         """Ends what is made here, whosever it is."""
-        self._stop_some(lambda made: made.id == generation_id, outcome)
+        self._stop_one(generation_id, lambda made: made.id == generation_id, outcome)
 
     def stop_all(
         self, outcome: Outcome, *, user_id: str | None = None, session_id: str | None = None
@@ -152,8 +160,10 @@ class Running:
 
     def abort(self, user_id: str, generation_id: str, by: str) -> bool:
         """Aborts a user's generation at once, if it is made here; whether it is."""
-        return self._stop_some(
-            lambda made: (made.id, made.user_id) == (generation_id, user_id), aborted(by)
+        return self._stop_one(
+            generation_id,
+            lambda made: (made.id, made.user_id) == (generation_id, user_id),
+            aborted(by),
         )
 
     async def await_end(self, generation_id: str, seconds: float) -> None:
@@ -278,7 +288,20 @@ class Running:
         if self._stop_some(which, outcome):
             await asyncio.wait(self._chosen(which), timeout=seconds)
 
+    def _stop_one(
+        self, generation_id: str, which: Callable[[Generation], bool], outcome: Outcome
+    ) -> bool:
+        if generation_id in self._held:
+            self._held[generation_id].append((which, outcome))
+        return self._stop_now(which, outcome)
+
     def _stop_some(self, which: Callable[[Generation], bool], outcome: Outcome) -> bool:
+        for stops in self._held.values():
+            stops.append((which, outcome))
+        return self._stop_now(which, outcome)
+
+    def _stop_now(self, which: Callable[[Generation], bool], outcome: Outcome) -> bool:
+        """Whether any has a producer that could be stopped."""
         chosen = self._chosen(which)
         for producer in chosen.values():
             producer.stop(outcome)

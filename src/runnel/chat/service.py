@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
+from contextlib import ExitStack
 
 from runnel.chat.aborting import Aborting
 from runnel.chat.checking import AskRules, checked
+from runnel.chat.choosing import Chosen, Found
 from runnel.chat.entities import Ask, Generation, Status
 from runnel.chat.following import Follower, Followers
 from runnel.chat.ids import may_be_id
 from runnel.chat.making import Making
 from runnel.chat.notices import Asked, Bus
-from runnel.chat.ports import Found, Joined, Observer, Seen, Store, StreamLog
+from runnel.chat.ports import Joined, Observer, Seen, Store, StreamLog
 from runnel.chat.running import END_WAIT_SECONDS, Running
-from runnel.chat.sessions.values import AS_USUAL
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
 
@@ -55,8 +55,7 @@ class ChatService:
         `store_unavailable`, `stream_unavailable`.
         """
         ask = checked(ask, self._rules)
-        if ask.model is not None:
-            self._making.choose(ask, Found(AS_USUAL, images=False))  # refused at once
+        self._making.check(ask)  # what can be refused at once
         if ask.key is not None:
             # Before all that could refuse a new question: this one is none.
             joined = await self._store.asked_before(ask.user_id, ask.key)
@@ -216,23 +215,30 @@ class ChatService:
             follower.end_with(ended)
 
     async def _begin(self, ask: Ask) -> Generation:
-        choose = partial(self._making.choose, ask)
-        begun = await self._store.begin_ask(ask, choose, self._owner)
-        if isinstance(begun, Joined):
-            if not ask.needs_reader:
-                await self._aborting.keep(begun.generation.id)
-            return begun.generation
-        with self._running.holding(begun.generation.id):
+        with ExitStack() as held:
+
+            def choose(found: Found) -> Chosen:
+                # From before its commit: whoever sees the answer then may stop it.
+                held.enter_context(self._running.holding(found.generation_id))
+                return self._making.choose(ask, found)
+
+            begun = await self._store.begin_ask(ask, choose, self._owner)
+            if isinstance(begun, Joined):
+                if not ask.needs_reader:
+                    await self._aborting.keep(begun.generation.id)
+                return begun.generation
             producer = await self._making.producer(
                 begun.generation,
                 begun,
-                begun.candidates,
+                begun.chosen.candidates,
                 ask.params,
+                prompt=begun.chosen.prompt,
+                epoch=begun.epoch,
                 stateless=ask.stateless,
             )
-        if not ask.stateless:
-            self._bus.publish(Asked.of(begun.generation, ask, begun.turns[-1].text))
-        self._running.start(producer, needs_reader=ask.needs_reader)
+            if not ask.stateless:
+                self._bus.publish(Asked.of(begun.generation, ask, begun.turns[-1].text))
+            self._running.start(producer, needs_reader=ask.needs_reader)
         return begun.generation
 
 

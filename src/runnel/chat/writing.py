@@ -24,6 +24,7 @@ class Writer:
 
     A log that was lost is begun again, with all that was written. `text` gives that as a whole,
     `fitted` what of the talk it answers. `lost` is called when nothing can be written any more.
+    `epoch` is one that is open already, for the log to begin with; 0: none is.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Writer:
         "_gathered",
         "_generation",
         "_log",
+        "_open",
         "_opening",
         "_position",
         "_store",
@@ -54,6 +56,7 @@ class Writer:
         text: Callable[[], str],
         fitted: Callable[[], Fitted],
         lost: Callable[[], None],
+        epoch: int = 0,
     ) -> None:
         self._generation = generation
         self._store = store
@@ -70,7 +73,8 @@ class Writer:
         self._opening: asyncio.Task[Position] | None = None
         self._written = 0
         self._confirmed = 0
-        self._epoch = 0
+        self._epoch = epoch
+        self._open = epoch > 0  # and no log was begun with it
         self._fault: Exception | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -106,10 +110,10 @@ class Writer:
         self._changed()
 
     async def begin(self, first: Event) -> str | None:
-        """Opens the next epoch with an event that says all that was written so far.
+        """Begins the next epoch with an event that says all that was written so far.
 
         Whatever was under way in the epoch before is given up. Who has asked to abort meanwhile,
-        if anybody. Raises StaleFence; RunnelError `store_unavailable`, or `stream_unavailable` if it
+        if anybody, and if it had to be opened. Raises StaleFence; RunnelError `store_unavailable`, or `stream_unavailable` if it
         was interrupted: then whether the log has begun is not known.
         """
         self._give_up()
@@ -161,19 +165,25 @@ class Writer:
     async def _begin(self, first: Callable[[], Event]) -> str | None:
         generation = self._generation
         while True:
-            epoch = await self._store.begin_epoch(generation.id, generation.fence, self._fitted())
-            self._epoch = epoch.number
+            abort_by = None if self._open else await self._raise_epoch()
+            self._open = False
             covered = self._written
             self._gathered.clear()  # it is in what is begun with
             try:
-                self._position = await self._opened(epoch.number, first())
+                self._position = await self._opened(self._epoch, first())
             except PositionConflict:
                 # The log is ahead of the database, as behind an older backup of that.
                 _log.warning("stream.epoch_passed_over", generation_id=generation.id)
                 first = self._all
                 continue
             self._confirmed = covered
-            return epoch.abort_by
+            return abort_by
+
+    async def _raise_epoch(self) -> str | None:
+        generation = self._generation
+        epoch = await self._store.begin_epoch(generation.id, generation.fence, self._fitted())
+        self._epoch = epoch.number
+        return epoch.abort_by
 
     async def _opened(self, epoch: int, first: Event) -> Position:
         generation = self._generation

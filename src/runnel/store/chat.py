@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from runnel.chat.choosing import Choose, Found
 from runnel.chat.entities import (
     Ask,
     AskKey,
@@ -18,7 +19,7 @@ from runnel.chat.entities import (
     Status,
 )
 from runnel.chat.model_ports import Model
-from runnel.chat.ports import Begun, Checkpoint, Choose, Epoch, Found, Joined, Seen
+from runnel.chat.ports import Begun, Checkpoint, Epoch, Joined, Seen
 from runnel.chat.sessions.refs import unknown_session
 from runnel.errors import Code, RunnelError
 from runnel.events import Usage
@@ -96,8 +97,8 @@ class ChatStore:
                     raise _busy(running)
             stands = await ground(connection, session, ask, self._history_max_messages)
             given = stands.question.attachments
-            images = any(each.is_image for each in given)
-            candidates = choose(Found(session.settings, images=images))
+            generation_id = new_id()
+            chosen = choose(Found(generation_id, session.settings, stands.turns, stands.beyond))
             time = now()
             grows = {new_id(): turn for turn in stands.grows}
             ids = [*grows]
@@ -127,13 +128,16 @@ class ChatStore:
             generation = _queued(
                 ask,
                 session,
-                candidates.models[0],
+                chosen.model,
+                generation_id=generation_id,
                 message_id=ids[-1],
                 user_message_id=stands.question_id or ids[-2],
                 time=time,
             )
-            await generations.add(connection, generation, ask, owner, self._lease_seconds)
-        return Begun(generation, stands.turns, session.settings, candidates, stands.beyond)
+            epoch = await generations.add(
+                connection, generation, ask, owner, self._lease_seconds, prompt=chosen.fitted
+            )
+        return Begun(generation, stands.turns, session.settings, chosen, stands.beyond, epoch)
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
         async with self._database.read_briefly() as connection:
@@ -268,12 +272,14 @@ def _queued(
     session: sessions.FoundSession,
     model: Model,
     *,
+    generation_id: str,
     message_id: str,
     user_message_id: str,
     time: datetime,
 ) -> Generation:
+    """As whoever asks is told of it, though the row may say already that it is being made."""
     return Generation(
-        id=new_id(),
+        id=generation_id,
         user_id=ask.user_id,
         session_id=session.id,
         message_id=message_id,

@@ -97,11 +97,15 @@ async def add(
     ask: Ask,
     owner: str,
     lease_seconds: float | None,
-) -> None:
-    """Inserts a queued generation, with a lease if there are other instances.
+    *,
+    prompt: Fitted | None,
+) -> int:
+    """Inserts a queued generation, with a lease if there are other instances; if its prompt is known,
+    with its first epoch begun. The epoch.
 
     Raises IntegrityError if its session has a live one, or its key is in use.
     """
+    begun = prompt is not None
     key = ask.key
     if key is not None:
         await _free_old_key(connection, generation.user_id, key, generation.created_at)
@@ -118,17 +122,18 @@ async def add(
         "needs_reader": ask.needs_reader,
         "ask_key": key and key.text,
         "ask_fingerprint": key and key.fingerprint,
-        "status": generation.status,
+        "status": Status.RUNNING if begun else generation.status,
         "owner": owner,
         "fence": generation.fence,
-        "epoch": 0,
-        "prompt_tokens": 0,
+        "epoch": int(begun),
         "created_at": generation.created_at,
+        **_prompt(prompt or Fitted(0)),
     }
     if lease_seconds is None:
         await _ADD.run(connection, values)
     else:
         await connection.execute(_ADD_LEASED, values | {"lease": timedelta(seconds=lease_seconds)})
+    return int(begun)
 
 
 async def _free_old_key(
