@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from answers import BOUNDS, Chat, read_to_end
-from runnel.chat.entities import Fitted, Status
+from runnel.chat.entities import Fitted, Generation, Status
 from runnel.chat.outcomes import aborted
 from runnel.chat.ports import StaleFence
 from runnel.chat.writing import Writer
+from runnel.errors import Code, RunnelError
 from runnel.events import Aborted, End, Event, Position, Reset, Token
 from runnel.streamlog.memory import MemoryLog
 from waiting import soon
@@ -69,7 +70,7 @@ async def late(chat: Chat) -> AsyncGenerator[Chat]:
 class Written:
     """A writer of a generation of the chat's, with the text that a producer would have."""
 
-    def __init__(self, chat: Chat, log: LateLog, generation: Any) -> None:
+    def __init__(self, chat: Chat, log: LateLog, generation: Any, epoch: int = 0) -> None:
         self.text = ""
         self.lost = False
         self.log = log
@@ -81,6 +82,7 @@ class Written:
             text=lambda: self.text,
             fitted=lambda: Fitted(0),
             lost=self._lose,
+            epoch=epoch,
         )
 
     def _lose(self) -> None:
@@ -152,6 +154,45 @@ async def test_a_log_that_is_lost_begins_again_with_all_that_was_written(chat: C
     told = await made.told()
     assert told[0].startswith("reset:abc")
     assert "".join(told).removeprefix("reset:") == "abcd"
+
+
+async def opened(chat: Chat) -> tuple[Generation, Written]:
+    """A generation that is in its first epoch, and a writer that has to begin its log."""
+    generation = (await chat.begin(chat.question())).generation
+    epoch = (await chat.store.begin_epoch(generation.id, 1, Fitted(0))).number
+    return generation, Written(chat, LateLog(), generation, epoch)
+
+
+async def test_an_epoch_that_is_open_is_not_opened_again(chat: Chat) -> None:
+    generation, made = await opened(chat)
+    assert (made.writer.epoch, made.writer.position) == (1, None)
+    assert await made.writer.begin(generation.start()) is None
+    assert made.writer.position == Position(1, 0)
+    assert (await chat.stored(generation)).epoch == 1
+    await made.writer.begin(Reset(""))
+    assert made.writer.position == Position(2, 0)
+    assert (await chat.stored(generation)).epoch == 2
+
+
+async def test_a_log_that_is_ahead_of_an_open_epoch_is_begun_with_the_next(chat: Chat) -> None:
+    generation, made = await opened(chat)
+    await made.log.begin(made.id, 1, 1, generation.start())
+    await made.writer.begin(generation.start())
+    assert made.writer.position == Position(2, 0)
+    assert (await chat.stored(generation)).epoch == 2
+    assert await made.told() == ["reset:"]
+
+
+async def test_an_open_epoch_whose_beginning_broke_off_is_not_used_again(chat: Chat) -> None:
+    generation, made = await opened(chat)
+    beginning = asyncio.create_task(made.writer.begin(generation.start()))
+    await asyncio.sleep(0)
+    made.writer.interrupt()
+    with pytest.raises(RunnelError) as broken:
+        await beginning
+    assert broken.value.code is Code.STREAM_UNAVAILABLE
+    await made.writer.begin(Reset(""))
+    assert made.writer.position == Position(2, 0)  # whether the first has begun is not known
 
 
 async def test_another_owner_ends_the_writing(chat: Chat) -> None:

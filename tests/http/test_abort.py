@@ -16,8 +16,8 @@ from away import Away
 from provider import BEFORE_HEADERS, Answer
 from reading import Incoming, parsed, parsed_events
 from runnel.chat.choosing import Choose
-from runnel.chat.entities import Ask
-from runnel.chat.ports import Begun, Joined, Store
+from runnel.chat.entities import Ask, Generation
+from runnel.chat.ports import Begun, Joined, Seen, Store
 from standing import Json, Standing, standing
 from waiting import until
 from wire import NOBODYS_ID, problem
@@ -236,21 +236,32 @@ def test_an_abort_whose_end_is_not_stored_yet_is_requested_and_comes(
     confirmed(abort(stand, generation_id))
 
 
-class Flagging:
-    """A store in which somebody asks to abort each answer before its producer has begun."""
+class Hasty:
+    """A store in which somebody aborts each answer before its producer has begun."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.chat: Chat
+        self.aborting: asyncio.Task[Generation]
+        self.requested = asyncio.Event()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
     async def begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
         begun = await self._store.begin_ask(ask, choose, owner)
-        seen = await self._store.request_abort(ask.user_id, begun.generation.id, "user")
+        self.aborting = asyncio.create_task(
+            self.chat.service().abort(ask.user_id, begun.generation.id)
+        )
+        await self.requested.wait()
+        return begun
+
+    async def request_abort(self, user_id: str, generation_id: str, by: str) -> Seen | None:
+        seen = await self._store.request_abort(user_id, generation_id, by)
         assert seen is not None
         assert seen.end is None
-        return begun
+        self.requested.set()
+        return seen
 
 
 async def test_a_request_from_before_the_producer_began_is_honoured(
@@ -258,11 +269,14 @@ async def test_a_request_from_before_the_producer_began_is_honoured(
 ) -> None:
     file = tmp_path / "chat.db"
     shutil.copy(migrated, file)
-    async with Chat(file, store=lambda store: cast("Store", Flagging(store))) as chat:
+    async with Chat(file, store=lambda store: cast("Store", Hasty(store))) as chat:
+        hasty = cast("Hasty", chat.store)
+        hasty.chat = chat
         asked = await chat.service().ask(chat.question())
         chat.model.say("never heard")
         events = await read_to_end(await chat.follow(asked))
         assert [event.type for event in events] == ["start", "aborted"]
         kept = await chat.stored(asked)
         assert (kept.status, kept.text, kept.aborted_by) == ("aborted", "", "user")
+        assert await hasty.aborting == kept
         assert chat.model.asked == []  # nothing was paid for
