@@ -221,9 +221,8 @@ class Store(Protocol):
 
         `choose` says who answers, once the session is known and before anything can be seen of the
         answer; it may refuse, and must not wait. Of asks with one key that race, one writes; the
-        others get its generation. Raises RunnelError
-        as `asked_before` and `choose`, `not_found`, `conflict`, `session_closed`, or `busy` with
-        the running generation's id.
+        others get its generation. Raises RunnelError as `asked_before` and `choose`, `not_found`,
+        `conflict`, `session_closed`, or `busy` with the running generation's id.
         """
         ...
 

@@ -112,9 +112,10 @@ class Writer:
     async def begin(self, first: Event) -> str | None:
         """Begins the next epoch with an event that says all that was written so far.
 
-        Whatever was under way in the epoch before is given up. Who has asked to abort meanwhile,
-        if anybody, and if it had to be opened. Raises StaleFence; RunnelError `store_unavailable`, or `stream_unavailable` if it
-        was interrupted: then whether the log has begun is not known.
+        Whatever was under way in the epoch before is given up. Who has asked to abort meanwhile, as
+        far as the store was asked: not where the epoch was open. Raises StaleFence; RunnelError
+        `store_unavailable`, or `stream_unavailable` if it was interrupted: then whether the log has
+        begun is not known.
         """
         self._give_up()
         self._written = self._confirmed = int(isinstance(first, Reset) and bool(first.text))

@@ -100,8 +100,8 @@ async def add(
     *,
     prompt: Fitted | None,
 ) -> int:
-    """Inserts a queued generation, with a lease if there are other instances; if its prompt is known,
-    with its first epoch begun. The epoch.
+    """Inserts a generation, with a lease if there are other instances: queued, or in its first epoch
+    if its prompt is known. The epoch.
 
     Raises IntegrityError if its session has a live one, or its key is in use.
     """

@@ -187,7 +187,7 @@ class MessageRow(Base):
 class GenerationRow(Base):
     """The making of one answer.
 
-    `epoch` is 0 before anything is written. `last_offset` is, with the epoch, the terminal
+    `epoch` is 0 before a log may begin. `last_offset` is, with the epoch, the terminal
     position once the generation has ended. `owner`, `fence` and `lease_until` say which
     instance may write: of many, what one was silent about till then, or gave back (null), another
     takes over. `needs_reader`: it is aborted once nobody follows it any more. `ask_key` is the client's, `ask_fingerprint` says what was asked with it.
