@@ -31,7 +31,7 @@ async def measure(backend: str, folder: Path) -> None:
         await plant(Settings(data_dir=folder, database_url=url), "writer", MESSAGES)
         upkeep()
         async with Chat(url) as chat:
-            sessions = SqlSessions(chat.database, idle_seconds=3600, clock=now)
+            sessions = SqlSessions(chat.database, chat.indexing, idle_seconds=3600, clock=now)
             await pages(backend, chat, sessions)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     tell(f"{backend}: the process had {most:.0f} MiB at most")

@@ -129,7 +129,7 @@ async def measure(backend: str, folder: Path) -> None:
             took += await timed(lambda: fill(chat, others, SESSIONS_OF_ANOTHER, speech))
             tell(f"{backend}: filled in {took / 1000:.0f} s")
             upkeep()
-            sessions = SqlSessions(chat.database, idle_seconds=3600, clock=now)
+            sessions = SqlSessions(chat.database, chat.indexing, idle_seconds=3600, clock=now)
             plain = [
                 await timed(lambda: sessions.page(much, Wanted(), None, PAGE)) for _ in range(100)
             ]

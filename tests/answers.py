@@ -29,6 +29,7 @@ from runnel.store.accounts import SqlAccountStore
 from runnel.store.chat import ChatStore
 from runnel.store.engine import Database
 from runnel.store.ids import now
+from runnel.store.indexing import Indexing
 from runnel.streamlog.memory import MemoryLog
 
 BOUNDS = Bounds(
@@ -154,7 +155,8 @@ class Chat:
     ) -> None:
         url = database if isinstance(database, str) else f"sqlite+aiosqlite:///{database}"
         self.database = Database(url, pool_size=5, timeout_seconds=5)
-        self.store = store(ChatStore(self.database, history_max_messages=100))
+        self.indexing = Indexing(self.database)
+        self.store = store(ChatStore(self.database, self.indexing, history_max_messages=100))
         self.log = MemoryLog(retention_seconds=60, total_bytes=10**9, page_bytes=10**6)
         self.model = ToldModel()
         self.others: list[ToldModel] = []  # that stand in for it

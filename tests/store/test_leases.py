@@ -33,7 +33,9 @@ def url() -> Iterator[str]:
 @pytest.fixture
 async def chat(url: str) -> AsyncIterator[Chat]:
     async with Chat(url) as chat:
-        chat.store = ChatStore(chat.database, history_max_messages=100, lease_seconds=LONG)
+        chat.store = ChatStore(
+            chat.database, chat.indexing, history_max_messages=100, lease_seconds=LONG
+        )
         yield chat
 
 

@@ -194,6 +194,7 @@ async def _can_be_gone_on_with(chat: Chat, old: "Filled", revision: str) -> None
 async def _found(chat: Chat, query: str) -> list[str | None]:
     """The ids of the messages in which it stands."""
     asked = parse_query(query)
+    await chat.indexing.catch_up()
     async with chat.database.read() as connection:
         found = await connection.scalars(search.sessions_with(connection, chat.user_id, asked))
         texts = await search.matches(connection, chat.user_id, [*found], asked)

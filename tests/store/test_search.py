@@ -15,7 +15,7 @@ from runnel.chat.sessions.passages import SEARCHED_CHARACTERS
 from runnel.chat.sessions.searching import Match, Term, parse_query
 from runnel.chat.sessions.words import words
 from runnel.events import Position, Usage
-from runnel.store import search
+from runnel.store import indexing, search
 from runnel.store.accounts import SqlAccountStore
 from runnel.store.ids import now
 from runnel.store.tables import MessageRow, SearchDocumentRow, SessionRow
@@ -64,6 +64,7 @@ async def matches(chat: Chat, query: str, user_id: str = "", most: int = 1000) -
     if not parsed.terms:
         return []
     owner = user_id or chat.user_id
+    await chat.indexing.catch_up(owner)
     async with chat.database.read() as connection:
         found = search.sessions_with(connection, owner, parsed)
         ids = [*await connection.scalars(select(SessionRow.id).where(SessionRow.id.in_(found)))]
@@ -177,6 +178,7 @@ async def test_branches_that_are_not_active_are_found_too(chat: Chat) -> None:
 async def test_sessions_that_no_list_shows_are_not_found(chat: Chat) -> None:
     generation = await say(chat, ["hidden needle"], stateless=True)
     await answer(chat, generation, "hidden needle answer")
+    await chat.indexing.catch_up()
     async with chat.database.read() as connection:
         kept = await connection.scalar(select(func.count()).select_from(SearchDocumentRow))
     assert kept == 0
@@ -199,7 +201,7 @@ async def test_a_title_is_found_until_there_is_another(chat: Chat) -> None:
         async with chat.database.write() as connection:
             which = SessionRow.id == session_id
             await connection.execute(update(SessionRow).where(which).values(title=title))
-            await search.set_title(connection, chat.user_id, session_id, title)
+            await indexing.mark(connection, chat.user_id, session_id, {None: title or ""})
 
     await titled("Viagem a Lisboã")
     assert await matches(chat, "lisboa") == [Match(None, "Viagem a <mark>Lisboã</mark>")]
@@ -215,7 +217,7 @@ async def test_the_newest_matches_of_a_session_are_shown_behind_its_title(chat: 
     session_id = (await say(chat, [f"needle {number}" for number in range(9)])).session_id
     async with chat.database.write() as connection:
         await connection.execute(update(SessionRow).values(title="A needle"))
-        await search.set_title(connection, chat.user_id, session_id, "A needle")
+        await indexing.mark(connection, chat.user_id, session_id, {None: "A needle"})
     shown = [match.snippet for match in await matches(chat, "needle", most=3)]
     assert shown == [
         "A <mark>needle</mark>",

@@ -25,7 +25,7 @@ async def chat(database_url: str) -> AsyncIterator[Chat]:
 
 
 def store_of(chat: Chat) -> SqlSessions:
-    return SqlSessions(chat.database, idle_seconds=1800, clock=now)
+    return SqlSessions(chat.database, chat.indexing, idle_seconds=1800, clock=now)
 
 
 async def test_the_newest_leaf_is_a_leaf_though_its_parents_id_is_newer(chat: Chat) -> None:

@@ -47,6 +47,7 @@ from runnel.store.cleaning import SqlCleaning
 from runnel.store.engine import Database
 from runnel.store.exporting import SqlExports
 from runnel.store.ids import new_id, now
+from runnel.store.indexing import Indexing
 from runnel.store.lock import ServerLock, server_lock
 from runnel.store.migrate import migrate
 from runnel.store.overviews import SqlOverviews
@@ -111,8 +112,10 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 announce=lambda: control.orders.publish(Revoked()),
             )
         )
+        indexing = Indexing(database)
         store = ChatStore(
             database,
+            indexing,
             history_max_messages=settings.history_max_messages,
             lease_seconds=settings.lease_seconds if settings.redis_url else None,
         )
@@ -120,7 +123,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
         metrics, observers = telemetry.metrics, telemetry.observers
         if settings.title_model is not None:
             titles = Titles(
-                SqlTitles(database),
+                SqlTitles(database, indexing),
                 catalog,
                 settings.title_model,
                 bounds_of(settings),
@@ -163,7 +166,9 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
             clock=now,
         )
         sockets = Sockets(socket_bounds(settings))
-        sessions = SqlSessions(database, idle_seconds=settings.session_idle_seconds, clock=now)
+        sessions = SqlSessions(
+            database, indexing, idle_seconds=settings.session_idle_seconds, clock=now
+        )
         purging = Purging(
             SqlPurging(database),
             running,
@@ -233,6 +238,7 @@ async def open_server(settings: Settings) -> AsyncGenerator[Server]:
                 channels.watch(),
                 sockets.watch(),
                 clean_up.watch(),
+                indexing.watch(),
             )
         )
         # Nothing may fail behind it: the password is told by a server that runs, and only once.

@@ -19,8 +19,8 @@ from typing_extensions import override
 from runnel.store.statements import DirectConnection, wrapped
 from runnel.store.tables import to_json
 
-#: Texts of more characters are written by a thread: to index them takes a millisecond or more.
-MOST_CHARACTERS: Final = 8_192
+#: Texts of more characters are written by a thread: it takes a millisecond or two.
+MOST_CHARACTERS: Final = 128 * 1024
 #: Between two tries for the lock that another process holds.
 _PAUSE_SECONDS: Final = 0.005
 

@@ -26,8 +26,8 @@ from runnel.events import Usage
 from runnel.store import (
     attachments,
     generations,
+    indexing,
     leases,
-    search,
     sessions,
     shown,
     titles,
@@ -37,11 +37,11 @@ from runnel.store import (
 from runnel.store.engine import Database
 from runnel.store.ground import ground
 from runnel.store.ids import new_id, now
+from runnel.store.indexing import Indexing
 from runnel.store.tables import GenerationRow
 
 #: Checkpoints that take a millisecond or two are written by the loop: a thread takes it longer.
 _FEW_CHECKPOINTS: Final = 64
-_FEW_CHARACTERS: Final = 128 * 1024
 
 
 class ChatStore:
@@ -53,11 +53,13 @@ class ChatStore:
     def __init__(
         self,
         database: Database,
+        indexing: Indexing,
         *,
         history_max_messages: int,
         lease_seconds: float | None = None,
     ) -> None:
         self._database = database
+        self._indexing = indexing
         self._lease_seconds = lease_seconds
         self._history_max_messages = history_max_messages
 
@@ -79,7 +81,6 @@ class ChatStore:
             ) from None
 
     async def _begin_ask(self, ask: Ask, choose: Choose, owner: str) -> Begun | Joined:
-        words = await search.prepared([] if ask.stateless else search.texts(ask.turns))
         characters = sum(len(turn.text) for turn in ask.turns)
         async with self._database.write_briefly(characters) as connection:
             joined = ask.key and await _asked_before(connection, ask.user_id, ask.key)
@@ -102,7 +103,7 @@ class ChatStore:
             time = now()
             grows = {new_id(): turn for turn in stands.grows}
             ids = [*grows]
-            documents = search.documents(session.id, grows, words)
+            said = {} if ask.stateless else indexing.said(grows)
             title = None if session.titled or ask.stateless else titles.called_by(stands.grows)
             if session.new:
                 await sessions.add(
@@ -116,13 +117,13 @@ class ChatStore:
                     hidden=ask.stateless,
                 )
                 if title is not None:
-                    documents.append(search.titled(session.id, title))
+                    said[None] = title
             await tree.grow(connection, session.id, stands.parent, grows, time)
             if not session.new:
                 await sessions.go_on(connection, session, ids[-1], time)
                 if title is not None:
                     await titles.call(connection, ask.user_id, session.id, title)
-            await search.add(connection, ask.user_id, documents)
+            await indexing.mark(connection, ask.user_id, session.id, said)
             if stands.question_id is None:
                 await attachments.use(connection, session.id, ids[-2], [each.id for each in given])
             generation = _queued(
@@ -137,6 +138,7 @@ class ChatStore:
             epoch = await generations.add(
                 connection, generation, ask, owner, self._lease_seconds, prompt=chosen.fitted
             )
+        self._indexing.tell()
         return Begun(generation, stands.turns, session.settings, chosen, stands.beyond, epoch)
 
     async def asked_before(self, user_id: str, key: AskKey) -> Generation | None:
@@ -155,9 +157,9 @@ class ChatStore:
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         few = len(checkpoints) <= _FEW_CHECKPOINTS
-        few = few and sum(len(each.text) for each in checkpoints) <= _FEW_CHARACTERS
-        write = self._database.write_briefly if few else self._database.write
-        async with write() as connection:
+        characters = sum(len(each.text) for each in checkpoints)
+        write = self._database.write_briefly(characters) if few else self._database.write()
+        async with write as connection:
             await generations.checkpoint(connection, checkpoints)
 
     async def hand_back(self, generation_id: str, fence: int, unsaved: Checkpoint | None) -> None:
@@ -167,9 +169,10 @@ class ChatStore:
             await leases.hand_back(connection, generation_id, fence)
 
     async def finish(self, generation_id: str, fence: int, ending: Ending) -> Generation | None:
-        words = await search.prepared([ending.text])
         async with self._database.write_briefly(len(ending.text)) as connection:
-            return await _end(connection, generation_id, fence, ending, words)
+            ended = await _end(connection, generation_id, fence, ending)
+        self._indexing.tell()
+        return ended
 
     async def interrupt_left_running(
         self, priced: Callable[[str, Usage], Usage]
@@ -177,11 +180,10 @@ class ChatStore:
         async with self._database.write() as connection:
             ended: list[Generation] = []
             for left in await generations.left_live(connection, priced):
-                # Nobody else is there yet who could wait for this.
-                words = await search.prepared([left.ending.text])
-                generation = await _end(connection, left.id, left.fence, left.ending, words)
+                generation = await _end(connection, left.id, left.fence, left.ending)
                 if generation is not None:
                     ended.append(generation)
+        self._indexing.tell()
         return ended
 
     async def request_abort(self, user_id: str, generation_id: str, by: str) -> Seen | None:
@@ -231,20 +233,16 @@ class ChatStore:
 
 
 async def _end(
-    connection: AsyncConnection,
-    generation_id: str,
-    fence: int,
-    ending: Ending,
-    words: search.Prepared,
+    connection: AsyncConnection, generation_id: str, fence: int, ending: Ending
 ) -> Generation | None:
     """Ends a generation, unless it has ended; as it is then. None if it is gone."""
     ended = await generations.end(connection, generation_id, fence, ending)
     if ended is None:
         return await shown.get(connection, generation_id)
     generation, hidden = ended
-    if not hidden:
-        found = search.Document(generation.session_id, generation.message_id, words[ending.text])
-        await search.add(connection, generation.user_id, [found])
+    if ending.text and not hidden:
+        said: dict[str | None, str] = {generation.message_id: ending.text}
+        await indexing.mark(connection, generation.user_id, generation.session_id, said)
     return generation
 
 

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
-from runnel.chat.entities import Turn
 from runnel.chat.sessions.records import (
     AttachmentRecord,
     GenerationRecord,
@@ -20,7 +19,8 @@ from runnel.chat.sessions.records import (
 )
 from runnel.errors import Code, RunnelError
 from runnel.events import Position
-from runnel.store import search
+from runnel.store import documents
+from runnel.store.documents import Document
 from runnel.store.engine import Database
 from runnel.store.ids import new_id, now
 from runnel.store.import_tree import tree_above
@@ -70,13 +70,19 @@ class SqlImports:
             return found is not None
 
     async def add_messages(self, user_id: str, messages: Sequence[MessageRecord]) -> None:
-        turns = {each.message_id: Turn(each.role, each.content) for each in messages}
-        words = await search.prepared(search.texts(turns.values()))
+        found = [each for each in messages if each.role in documents.FOUND_ROLES]
+        # Nobody waits for an import, and many at once pend as long as one long search takes.
+        passages = await documents.cut({each.message_id: each.content for each in found})
         try:
             async with self._database.write() as connection:
                 await _add_messages(connection, user_id, messages)
-                session_id = messages[0].session_id
-                await search.add(connection, user_id, search.documents(session_id, turns, words))
+                await documents.add(
+                    connection,
+                    [
+                        Document(user_id, messages[0].session_id, message_id, cut)
+                        for message_id, cut in passages.items()
+                    ],
+                )
         except IntegrityError:
             raise _changed() from None
 
@@ -194,7 +200,7 @@ async def _finish(
     )
     if shown is None:
         raise _changed()
-    await search.set_title(connection, user_id, session_id, session.title)
+    await documents.add(connection, [documents.titled(user_id, session_id, session.title)])
 
 
 async def _add_messages(

@@ -1,11 +1,8 @@
-"""What is found of titles and messages: written beside them, looked up for their owner alone.
-
-Hidden sessions are never in it. What is deleted takes its words along.
-"""
+"""What is found of titles and messages: looked up for their owner alone."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +12,7 @@ from sqlalchemy import (
     Text,
     cast,
     column,
-    delete,
     func,
-    insert,
     literal,
     literal_column,
     select,
@@ -26,30 +21,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from runnel.chat.entities import Turn
-from runnel.chat.sessions.passages import Passage, passages
 from runnel.chat.sessions.searching import Match, Query
 from runnel.chat.sessions.snippets import Found, snippet
-from runnel.store.search_syntax import index_query, kept_words, owner_of
-from runnel.store.statements import Statement
+from runnel.store.search_syntax import index_query, owner_of
 from runnel.store.tables import MessageRow, SearchDocumentRow, SessionRow
 
-#: The roles of messages that are found.
-_FOUND_ROLES: Final = frozenset({"user", "assistant"})
-#: Texts of more characters are cut into words in a thread: it takes a millisecond or more.
+#: To show where it was found in texts of more characters takes a millisecond or more.
 _LONG: Final = 4_096
-
-#: The passages of texts, by the text.
-Prepared = Mapping[str, Sequence[Passage]]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text to be found: a message of a session, or its title, without `message_id`."""
-
-    session_id: str
-    message_id: str | None
-    passages: Sequence[Passage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,70 +37,6 @@ class FoundText:
     session_id: str
     message_id: str | None
     found: Found
-
-
-async def prepared(texts: Collection[str]) -> Prepared:
-    """The passages of texts; to be called before the transaction that adds them."""
-    if sum(map(len, texts)) <= _LONG:
-        return _prepared(texts)
-    return await asyncio.to_thread(_prepared, texts)
-
-
-def _prepared(texts: Collection[str]) -> Prepared:
-    return {text: passages(text) for text in texts}
-
-
-def texts(turns: Collection[Turn]) -> list[str]:
-    """What of turns is found."""
-    return [turn.text for turn in turns if turn.role in _FOUND_ROLES]
-
-
-_ADD: Final = Statement(insert(SearchDocumentRow))
-
-
-async def add(connection: AsyncConnection, user_id: str, documents: Sequence[Document]) -> None:
-    """Makes texts of a user's known, each once."""
-    owner = owner_of(user_id)
-    rows = [
-        {
-            "session_id": document.session_id,
-            "message_id": document.message_id,
-            "owner": owner,
-            "begins": passage.begin,
-            "ends": passage.end,
-            "words": kept_words(connection.dialect, owner, passage.words),
-        }
-        for document in documents
-        for passage in document.passages
-    ]
-    if rows:
-        await _ADD.run(connection, *rows)
-
-
-def documents(session_id: str, turns: Mapping[str, Turn], words: Prepared) -> list[Document]:
-    """Turns by the ids of their messages, as far as their texts were prepared."""
-    return [
-        Document(session_id, message_id, words[turn.text])
-        for message_id, turn in turns.items()
-        if turn.role in _FOUND_ROLES and turn.text in words
-    ]
-
-
-def titled(session_id: str, title: str | None) -> Document:
-    """A session's title as what is found."""
-    return Document(session_id, None, passages(title or ""))
-
-
-async def set_title(
-    connection: AsyncConnection, user_id: str, session_id: str, title: str | None
-) -> None:
-    """Makes a session's title known in place of the one before."""
-    await connection.execute(
-        delete(SearchDocumentRow).where(
-            SearchDocumentRow.session_id == session_id, SearchDocumentRow.message_id.is_(None)
-        )
-    )
-    await add(connection, user_id, [titled(session_id, title)])
 
 
 def sessions_with(connection: AsyncConnection, user_id: str, query: Query) -> Select[str]:

@@ -15,9 +15,10 @@ from runnel.chat.sessions.entities import Reactions, Session, StoredMessage
 from runnel.chat.sessions.ports import MessagePage, Wanted
 from runnel.chat.sessions.refs import unknown_message
 from runnel.errors import Code, RunnelError
-from runnel.store import messages, search, session_rows, titles, tree
+from runnel.store import indexing, messages, search, session_rows, titles, tree
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
+from runnel.store.indexing import Indexing
 from runnel.store.sessions import find, own
 from runnel.store.tables import GenerationRow, MessageRow, SessionRow
 
@@ -26,9 +27,15 @@ class SqlSessions:
     """Implements chat.sessions.ports.SessionStore. `idle_seconds`: without anything happening."""
 
     def __init__(
-        self, database: Database, *, idle_seconds: float, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        indexing: Indexing,
+        *,
+        idle_seconds: float,
+        clock: Callable[[], datetime],
     ) -> None:
         self._database = database
+        self._indexing = indexing
         self._idle = timedelta(seconds=idle_seconds)
         self._clock = clock
 
@@ -53,12 +60,13 @@ class SqlSessions:
                 )
                 found = await self._get(connection, user_id, made)
                 if found is not None and found.title is not None:
-                    await search.set_title(connection, user_id, found.id, found.title)
+                    await indexing.mark(connection, user_id, found.id, {None: found.title})
         except IntegrityError:
             raise RunnelError(
                 Code.CONFLICT, "A session has this name already.", field="name"
             ) from None
         assert found is not None
+        self._indexing.tell()
         return found
 
     async def get(self, user_id: str, ref: SessionRef) -> Session | None:
@@ -69,6 +77,8 @@ class SqlSessions:
         self, user_id: str, wanted: Wanted, cursor: str | None, limit: int
     ) -> tuple[Sequence[Session], str | None]:
         query = wanted.query
+        if query is not None and query.terms:
+            await self._indexing.catch_up(user_id)
         async with self._database.read() as connection:
             found, following = await session_rows.page(
                 connection, user_id, wanted, cursor, limit=limit, idle_since=self._idle_since
@@ -91,8 +101,9 @@ class SqlSessions:
                 )
             changed = await self._get(connection, user_id, ref)
             if changed is not None and "title" in values:
-                await search.set_title(connection, user_id, changed.id, changed.title)
-            return changed
+                await indexing.mark(connection, user_id, changed.id, {None: changed.title or ""})
+        self._indexing.tell()
+        return changed
 
     async def messages(
         self, user_id: str, ref: SessionRef, page: MessagePage

@@ -97,7 +97,8 @@ _BY: Final = (
     _QUERY.where(SessionRow.name == bindparam("ref")),
 )
 _FOUND: Final = tuple(map(Statement, _BY))
-_LOCKED: Final = tuple(Statement(query.with_for_update()) for query in _BY)
+# What only refers to it, as a text that is indexed does, waits for none of it, nor it for that.
+_LOCKED: Final = tuple(Statement(query.with_for_update(key_share=True)) for query in _BY)
 
 
 async def find(

@@ -308,6 +308,21 @@ class SearchDocumentRow(Base):
     words: Mapped[str] = mapped_column(Text().with_variant(TsVector(), "postgresql"))
 
 
+class SearchPendingRow(Base):
+    """A text that is not in the table above yet: a message, or, without `message_id`, a title.
+
+    It refers to nothing, so that who deletes a message does not wait for who indexes it: what is
+    gone by then is passed over. `characters` is how long the text is, as far as it is searched.
+    """
+
+    __tablename__ = "search_pending"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id)
+    session_id: Mapped[str] = mapped_column(Id)
+    message_id: Mapped[str | None] = mapped_column(Id)
+    characters: Mapped[int]
+
+
 class KeptUsageRow(Base):
     """What answers took that were purged since: their usage outlives them, without their texts."""
 

@@ -8,16 +8,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Turn
 from runnel.chat.sessions.titles import title_of
-from runnel.store import search
+from runnel.store import indexing
 from runnel.store.engine import Database
+from runnel.store.indexing import Indexing
 from runnel.store.tables import SessionRow
 
 
 class SqlTitles:
     """Implements chat.sessions.titles.TitleStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, indexing: Indexing) -> None:
         self._database = database
+        self._indexing = indexing
 
     async def begin_asking(self, session_id: str) -> bool:
         which = (
@@ -48,7 +50,8 @@ class SqlTitles:
                 .returning(SessionRow.user_id)
             )
             if user_id is not None:
-                await search.set_title(connection, user_id, session_id, title)
+                await indexing.mark(connection, user_id, session_id, {None: title})
+        self._indexing.tell()
 
 
 def given_by_user(title: str | None) -> dict[str, Any]:
@@ -78,4 +81,4 @@ async def call(connection: AsyncConnection, user_id: str, session_id: str, title
             title_by=case((SessionRow.title_by.is_(None), "question"), else_="asking"),
         )
     )
-    await search.set_title(connection, user_id, session_id, title)
+    await indexing.mark(connection, user_id, session_id, {None: title})
