@@ -94,13 +94,15 @@ async def writing(chat: Chat, user_id: str, speech: Speech) -> None:
         await timed(lambda t=turns, a=answer, n=number: talk(chat, user_id, f"new{n}", t, a))
         for number, (turns, answer) in enumerate(zip(talks, answers, strict=True))
     ]
+    found = await timed(chat.indexing.catch_up) / len(talks)
     began = time.process_time()
     for turns, answer in zip(talks, answers, strict=True):
         passages(turns[0].text)
         passages(answer)
     words = (time.process_time() - began) * 1000 / len(talks)
     tell(
-        f"a question and its answer, written and found: {figures(row)}; their words {words:.2f} ms of CPU"
+        f"a question and its answer, written: {figures(row)};"
+        f" indexed: {found:.2f} ms, their words {words:.2f} ms of CPU"
     )
 
 
@@ -128,6 +130,8 @@ async def measure(backend: str, folder: Path) -> None:
             took = await timed(lambda: fill(chat, [much], SESSIONS, speech))
             took += await timed(lambda: fill(chat, others, SESSIONS_OF_ANOTHER, speech))
             tell(f"{backend}: filled in {took / 1000:.0f} s")
+            took = await timed(chat.indexing.catch_up)
+            tell(f"{backend}: indexed in {took / 1000:.0f} s")
             upkeep()
             sessions = SqlSessions(chat.database, chat.indexing, idle_seconds=3600, clock=now)
             plain = [

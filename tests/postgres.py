@@ -58,6 +58,7 @@ _EMPTY: Final = """
 SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid();
 DELETE FROM users;
+DELETE FROM search_pending;
 """
 _spare: list[str] = []
 _connect: Final = cast("Any", asyncpg).connect  # which says nothing of its types
@@ -200,7 +201,7 @@ def migrated_url() -> str:
 
 def give_back(url: str) -> None:
     """To be called when a migrated database's test is over: another test gets it, emptied."""
-    # Everything hangs by its user; to make a database takes ten times as long.
+    # Nearly everything hangs by its user; to make a database takes ten times as long.
     shared().sql(_EMPTY, url.rpartition("/")[2])
     _spare.append(url)
 

@@ -82,6 +82,29 @@ def test_a_killed_server_finds_its_answers_interrupted_with_what_was_checkpointe
     assert second.post("/chat", session_id="unheard").status_code == 200
 
 
+def test_what_was_said_just_before_a_kill_is_found(
+    start: Starting, provider: Provider, folder: Path
+) -> None:
+    for said in ("first", "second"):
+        provider.answer("test", Answer([f"answer to the {said}"]))
+        server = start()
+        assert server.post("/chat", message=f"the {said} question").status_code == 200
+        server.signal(signal.SIGKILL)
+        server.process.wait()
+    last = start()
+    found = last.client.get("/api/chat/sessions", params={"q": "second"}).json()["sessions"]
+    assert [match["snippet"] for session in found for match in session["matches"]] == [
+        "the <mark>second</mark> question",
+        "answer to the <mark>second</mark>",
+        "the <mark>second</mark> question",
+    ]
+    # And what nobody searches for, it is indexed all the same.
+    assert last.post("/chat", message="the third question").status_code == 200
+    until(lambda: not rows_of(folder, "SELECT id FROM search_pending"))
+    last.signal(signal.SIGTERM)
+    assert last.process.wait() == 0
+
+
 def states(folder: Path) -> list[str]:
     return [row[0] for row in rows_of(folder, "SELECT DISTINCT status FROM generations")]
 

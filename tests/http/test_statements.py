@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from provider import Answer
+from runnel.store import indexing
 from runnel.store.chat import ChatStore
 from standing import Standing, standing
 from statements import told_of_statements
 
 SESSIONS = "/api/chat/sessions"
-#: Who asks, who they are at the moment of writing, the session, both messages, their words, the
-#: generation in its first epoch; and at its end the session, the generation, the message, its
-#: checkpoints and its words.
+#: Who asks, who they are at the moment of writing, the session, both messages, that they are to be
+#: found, the generation in its first epoch; and at its end the session, the generation, the message,
+#: its checkpoints and that it is to be found.
 MOST_OF_A_FIRST_ASK = 11
 #: Besides: the session with what runs in it, the place of its last message, the branch and its files.
 MOST_OF_A_LATER_ASK = 16
@@ -25,7 +26,7 @@ MOST_OF_A_PAGE = 5
 
 
 @pytest.fixture
-def quiet(migrated: Path, tmp_path: Path) -> Generator[Standing]:
+def quiet(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Standing]:
     """A server that does nothing by itself."""
     never: dict[str, Any] = dict.fromkeys(
         (
@@ -36,6 +37,7 @@ def quiet(migrated: Path, tmp_path: Path) -> Generator[Standing]:
         ),
         3600,
     )
+    monkeypatch.setattr(indexing, "_GATHER_SECONDS", 3600)
     with standing(migrated, tmp_path, **never) as stand:
         stand.provider.answer("test", lambda _: Answer(["one"]))
         yield stand

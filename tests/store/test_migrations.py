@@ -23,11 +23,12 @@ from databases import MakeDatabase
 from runnel.chat.entities import Ask, AskKey, SessionRef, Status, Turn
 from runnel.chat.ports import Begun
 from runnel.chat.sessions.searching import parse_query
-from runnel.store import search
+from runnel.store import indexing, search
 from runnel.store.engine import Database
 from runnel.store.ids import new_id
 from runnel.store.migrate import migrate
 from runnel.store.schema import SCHEMA
+from runnel.store.tables import SearchDocumentRow
 
 ROOT: Final = Path(__file__).parents[2]
 SCRIPTS: Final = ScriptDirectory(str(ROOT / "alembic"))
@@ -133,6 +134,31 @@ async def test_all_of_it_can_be_undone(empty: str) -> None:
         return inspect(connection).get_table_names()
 
     assert await inside(empty, do_and_undo) == ["alembic_version"]
+
+
+async def test_who_goes_back_finds_what_was_not_indexed_yet(empty: str) -> None:
+    await migrated_to_head(empty)
+    async with Chat(empty) as chat:
+        titled = (await chat.begin(chat.question("the question"))).generation
+        await chat.indexing.catch_up()
+        hidden = replace(chat.question("the hidden one"), stateless=True)
+        await chat.begin(hidden)
+        again = (await chat.begin(chat.question("another question"))).generation
+        async with chat.database.write() as connection:
+            await connection.execute(text("UPDATE sessions SET title = 'the title'"))
+            for generation in (titled, again):
+                title: dict[str | None, str] = {None: "the title"}
+                await indexing.mark(connection, chat.user_id, generation.session_id, title)
+
+    def go_back(connection: Connection) -> list[tuple[str, bool]]:
+        command.downgrade(_config(connection), "0006")
+        rows = connection.execute(select(SearchDocumentRow.message_id, SearchDocumentRow.words))
+        return sorted((row.message_id or "", "title" in row.words) for row in rows)
+
+    found = await inside(empty, go_back)
+    assert found == sorted(
+        [("", True), ("", True), (titled.user_message_id, False), (again.user_message_id, False)]
+    )
 
 
 @pytest.mark.parametrize("revision", EARLIER)

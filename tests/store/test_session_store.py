@@ -12,7 +12,6 @@ from runnel.chat.entities import Generation, SessionRef, Status
 from runnel.chat.sessions.changes import NewSession
 from runnel.chat.sessions.entities import Session
 from runnel.chat.sessions.service import Sessions
-from runnel.store.engine import Database
 from runnel.store.ids import now
 from runnel.store.session_store import SqlSessions
 from runnel.store.tables import MessageRow
@@ -55,8 +54,9 @@ async def test_a_session_that_is_to_be_made_is_none_of_those_without_a_name(chat
 class AskedMeanwhile(SqlSessions):
     """Somebody asks just behind each look at a session."""
 
-    def __init__(self, database: Database, ask: Callable[[], Awaitable[Generation]]) -> None:
-        super().__init__(database, idle_seconds=timedelta(hours=1).total_seconds(), clock=now)
+    def __init__(self, chat: Chat, ask: Callable[[], Awaitable[Generation]]) -> None:
+        idle_seconds = timedelta(hours=1).total_seconds()
+        super().__init__(chat.database, chat.indexing, idle_seconds=idle_seconds, clock=now)
         self._ask = ask
 
     @override
@@ -73,7 +73,7 @@ async def test_what_is_asked_while_a_session_is_stopped_is_stopped_too(chat: Cha
         return await service.ask(chat.question(session="s"))
 
     made = await store_of(chat).create(chat.user_id, NewSession(name="s"))
-    store = AskedMeanwhile(chat.database, ask)
+    store = AskedMeanwhile(chat, ask)
     sessions = Sessions(store, service, TheseModels([chat.model], restarts=False))
     last = await sessions.abort(chat.user_id, SessionRef(id=made.id))
     assert last is not None

@@ -117,7 +117,9 @@ class Indexing:
         """Indexes all that was committed before, of a user's or of all. Raises RunnelError
         `store_unavailable`.
         """
-        while await self._index(user_id):
+        more = True
+        while more:
+            more = await self._index(user_id)
             await asyncio.sleep(0)  # whoever asks goes first
 
     async def _index(self, user_id: str | None) -> bool:
@@ -169,7 +171,10 @@ async def _hold(connection: AsyncConnection, ids: Sequence[int]) -> None:
     order the two could deadlock. Whoever asks or ends an answer waits for none of it.
     """
     await connection.execute(select(func.pg_advisory_xact_lock(_INDEXING)))
-    for row, key in ((UserRow, SearchPendingRow.user_id), (SessionRow, SearchPendingRow.session_id)):
+    for row, key in (
+        (UserRow, SearchPendingRow.user_id),
+        (SessionRow, SearchPendingRow.session_id),
+    ):
         which = row.id.in_(select(key).where(SearchPendingRow.id.in_(ids)))
         await connection.execute(
             select(row.id).where(which).order_by(row.id).with_for_update(read=True, key_share=True)
