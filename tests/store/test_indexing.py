@@ -221,6 +221,7 @@ async def test_what_is_deleted_before_it_is_indexed_leaves_nothing(chat: Chat) -
     gone = await say(chat, "needle", "needle answer", session=SessionRef(name="s"))
     await purge(chat, gone.session_id)
     await SqlAccountStore(chat.database).delete_user(bo)
+    assert await counts(chat) == (2, 0)  # a question and its title, which were kept
     async with chat.database.write() as connection:
         await connection.execute(delete(MessageRow).where(MessageRow.id == kept.message_id))
         await connection.execute(delete(MessageRow).where(MessageRow.id == kept.user_message_id))

@@ -80,6 +80,13 @@ async def mark(
         )
 
 
+async def forget(connection: AsyncConnection, which: ColumnElement[bool]) -> None:
+    """What pends of a user or a session that this transaction has deleted already: only behind
+    that nobody indexes it just now, and the two do not wait for each other.
+    """
+    await connection.execute(delete(SearchPendingRow).where(which))
+
+
 class Indexing:
     """Indexes what pends: a moment after it is told, and for whoever searches, at once.
 

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, delete, func, null, or_, select, true, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.sessions.purging import Deleted, Marked
-from runnel.store import attachments, generations, usage, users
+from runnel.store import attachments, generations, indexing, usage, users
 from runnel.store.engine import Database
 from runnel.store.shown import IS_LIVE
-from runnel.store.tables import GenerationRow, MessageRow, SessionRow, UserRow
+from runnel.store.tables import GenerationRow, MessageRow, SearchPendingRow, SessionRow, UserRow
 
 _NOTHING: Final = Deleted(0, ())
 
@@ -76,11 +76,13 @@ class SqlPurging:
 
     async def delete_session(self, session_id: str) -> None:
         async with self._database.write() as connection:
-            await connection.execute(
-                delete(SessionRow).where(
-                    SessionRow.id == session_id, SessionRow.purged_at.is_not(None)
-                )
+            gone = await connection.scalar(
+                delete(SessionRow)
+                .where(SessionRow.id == session_id, SessionRow.purged_at.is_not(None))
+                .returning(SessionRow.id)
             )
+            if gone is not None:
+                await indexing.forget(connection, SearchPendingRow.session_id == gone)
 
 
 async def mark(

@@ -312,7 +312,7 @@ class SearchPendingRow(Base):
     """A text that is not in the table above yet: a message, or, without `message_id`, a title.
 
     It refers to nothing, so that who deletes a message does not wait for who indexes it: what is
-    gone by then is passed over. `characters` is how long the text is, as far as it is searched.
+    gone by then is passed over. With a user or a session it goes as the last. `characters` is how long the text is, as far as it is searched.
     """
 
     __tablename__ = "search_pending"

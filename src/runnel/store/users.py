@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runnel.accounts.entities import ListedUser, User, UserRole
 from runnel.accounts.ports import Account
 from runnel.errors import Code, RunnelError
+from runnel.store import indexing
 from runnel.store.ids import new_id, now
 from runnel.store.statements import Statement
-from runnel.store.tables import LoginRow, UserRow, UtcDateTime
+from runnel.store.tables import LoginRow, SearchPendingRow, UserRow, UtcDateTime
 
 #: What `user_of` needs.
 COLUMNS: Final = (
@@ -168,6 +169,7 @@ async def enable(connection: AsyncConnection, user_id: str) -> None:
 async def remove(connection: AsyncConnection, user_id: str) -> None:
     await refuse_last_admin(connection, user_id)
     await connection.execute(delete(UserRow).where(UserRow.id == user_id))
+    await indexing.forget(connection, SearchPendingRow.user_id == user_id)
 
 
 async def refuse_last_admin(connection: AsyncConnection, user_id: str) -> None:
