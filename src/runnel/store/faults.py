@@ -8,11 +8,9 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from runnel.errors import Code, RunnelError
-from runnel.store import postgres
-from runnel.store.postgres import CannotConnectError
 
 _log = structlog.stdlib.get_logger()
-AWAY: Final = (CannotConnectError, PoolTimeoutError, OSError)
+AWAY: Final = (PoolTimeoutError, OSError)
 
 
 class translated:  # noqa: N801 - reads as a statement
@@ -45,4 +43,6 @@ def _is_away(error: BaseException | None) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         # A plain DatabaseError is a file that is no database, or a broken one.
         return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+    from runnel.store import postgres  # noqa: PLC0415 - only Postgres needs its driver
+
     return postgres.is_away(error)
