@@ -137,12 +137,13 @@ class Writer:
 
         Raises StaleFence.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                while not self.settled and self._fault is None:
-                    await self._change()
-        except TimeoutError:
-            return False
+        if not self.settled:
+            try:
+                async with asyncio.timeout(seconds):
+                    while not self.settled and self._fault is None:
+                        await self._change()
+            except TimeoutError:
+                return False
         if self._fault is not None:
             raise self._fault
         return self._position is not None
