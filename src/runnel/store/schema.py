@@ -43,6 +43,8 @@ _partial(
     unique=True,
     where="status IN ('queued', 'running')",
 )
+# What begins a session answers nothing.
+_partial("ix_messages_parent_id", MessageRow.parent_id, where="parent_id IS NOT NULL")
 # They hold for the whole branch, however long ago they were said.
 _partial("ix_messages_system", MessageRow.session_id, MessageRow.depth, where="role = 'system'")
 _partial("ix_attachments_unused", AttachmentRow.created_at, where="session_id IS NULL")

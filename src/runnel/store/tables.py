@@ -169,7 +169,7 @@ class MessageRow(Base):
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
     # Messages go with their session. A cascade from parent to child would go a level deeper for
     # each, and SQLite stops at a thousand.
-    parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id"), index=True)
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id"))
     role: Mapped[str] = mapped_column(String(16))
     content: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
