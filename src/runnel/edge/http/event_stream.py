@@ -1,4 +1,4 @@
-"""sse-starlette's response, sent in the request's own task, with heartbeats from a timer.
+"""sse-starlette's response, sent past all the layers, with heartbeats from a timer.
 
 Of itself it opens a group of four tasks for each stream, inside of all the layers, and sends each
 body through them.
