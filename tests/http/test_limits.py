@@ -173,6 +173,17 @@ def test_the_window_moves_as_a_naive_one_does(amount: int, pauses: list[float]) 
         asyncio.run(compare(clock))
 
 
+async def test_what_has_run_out_is_kept_no_longer_than_till_the_next_hit() -> None:
+    with standing_time() as clock:
+        memory = WindowMemory()
+        windows, limit = Windows(memory), parse("1000/minute")
+        for _ in range(5):
+            await windows.hit(limit, "messages", "user:ada")
+        clock.now += 60.001
+        await windows.hit(limit, "messages", "user:ada")
+        assert [len(entries) for entries in memory.events.values()] == [1]
+
+
 async def test_the_sweep_drops_who_is_idle_and_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,7 +14,6 @@ import structlog
 from sqlalchemy import Connection, NullPool, event, make_url, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from runnel.errors import AwayError, RunnelError, StartupError
@@ -36,7 +35,6 @@ _SNAPSHOT: Final[dict[str, Any]] = {
     "isolation_level": "REPEATABLE READ",
     "postgresql_readonly": True,
 }
-_AWAY: Final = (PoolTimeoutError, OSError)
 
 
 class Database:

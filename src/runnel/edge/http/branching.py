@@ -9,7 +9,7 @@ from runnel.chat.entities import SessionRef
 from runnel.edge.asking import EditBody, RegenerateBody
 from runnel.edge.deps import SIGNED_IN, Caller
 from runnel.edge.http import delivery
-from runnel.edge.http.delivery import ANSWERED, Again
+from runnel.edge.http.delivery import ANSWERED, SAYS_AGAIN, again_of
 from runnel.edge.http.session_paths import named
 from runnel.edge.route import AskRoute
 
@@ -28,11 +28,10 @@ async def _meant(caller: Caller, session_id: str, message_id: str) -> tuple[Sess
 Meant = Annotated[tuple[SessionRef, str], Depends(_meant)]
 
 
-@router.post("/regenerate", response_class=Response, responses=ANSWERED)
+@router.post("/regenerate", response_class=Response, responses=ANSWERED, openapi_extra=SAYS_AGAIN)
 async def regenerate(
     request: Request,
     caller: Caller,
-    again: Again,
     meant: Meant,
     body: RegenerateBody | None = None,
 ) -> Response:
@@ -40,19 +39,19 @@ async def regenerate(
 
     The new answer stands beside the old one, and is of the active branch.
     """
-    body = body or RegenerateBody()
+    again, body = again_of(request), body or RegenerateBody()
     ask = body.to_ask(caller, *meant, again.key)
     return await delivery.answered(request, caller, again, ask, body)
 
 
-@router.post("/edit", response_class=Response, responses=ANSWERED)
+@router.post("/edit", response_class=Response, responses=ANSWERED, openapi_extra=SAYS_AGAIN)
 async def edit(
     request: Request,
     caller: Caller,
-    again: Again,
     meant: Meant,
     body: EditBody,
 ) -> Response:
     """Asks another question in the place of an old one, which stays with its branch; as /chat."""
+    again = again_of(request)
     ask = body.to_ask(caller, *meant, again.key)
     return await delivery.answered(request, caller, again, ask, body)

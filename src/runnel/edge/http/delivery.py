@@ -1,9 +1,9 @@
 """How a question's answer is delivered, whichever way was asked: stream, JSON, or an address."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Depends, Header, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from runnel.accounts.entities import Identity
@@ -29,17 +29,17 @@ _LAST = "With a key: go on behind the last event that was read."
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
+class Again:
     """What a request says that may be one sent again: its key, and what was read already."""
 
     key: str | None
     after: Position | None
 
 
-def again_of(request: Request) -> _Again:
+def again_of(request: Request) -> Again:
     """By its headers. Raises RunnelError `invalid_request` for a position that is none."""
     headers = request.headers
-    return _Again(headers.get("idempotency-key"), position_of(headers.get("last-event-id")))
+    return Again(headers.get("idempotency-key"), position_of(headers.get("last-event-id")))
 
 
 def _header(name: str, what: str) -> dict[str, Any]:
@@ -48,18 +48,8 @@ def _header(name: str, what: str) -> dict[str, Any]:
     return shown | {"description": what, "schema": schema}
 
 
-async def _again(
-    request: Request,
-    idempotency_key: Annotated[str | None, Header(description=_KEY)] = None,
-    last_event_id: Annotated[str | None, Header(description=_LAST)] = None,
-) -> _Again:
-    del idempotency_key, last_event_id  # for the documentation
-    return again_of(request)
-
-
-Again = Annotated[_Again, Depends(_again)]
-#: The same for routes that are asked often, as their `openapi_extra`, for deps.SAYS_SIGNED_IN's
-#: reason; they ask again_of.
+#: What routes that ask again_of say of it, as their `openapi_extra`: to find two headers takes
+#: FastAPI longer than to check the body.
 SAYS_AGAIN: Final[dict[str, Any]] = {
     "parameters": [_header("Idempotency-Key", _KEY), _header("Last-Event-Id", _LAST)]
 }
