@@ -3,16 +3,19 @@
 import asyncio
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
 import pytest
 
 import postgres
-from instances import Instance, Instances, running
+from instances import START_SECONDS, Instance, Instances, running
 from postgres import Postgres
 from provider import Provider
 from serving import Signed
@@ -75,6 +78,41 @@ def assert_refuses(server: Instance) -> None:
         assert refused.headers["Access-Control-Allow-Origin"] == "*"
         openai = http.post("/v1/chat/completions", json={})
         assert (openai.status_code, openai.json()["error"]["code"]) == (503, "store_unavailable")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--workers", "2"]])
+def test_nobody_is_refused_once_it_can_be_connected_to(
+    tmp_path: Path, provider: Provider, arguments: list[str]
+) -> None:
+    """What stands before it hands it requests from the first connection on that it takes."""
+    with running(tmp_path, provider, count=1, started=False) as instances:
+        server = instances.every[0]
+        server.start(*arguments)
+        first = connected(server)
+        others = [connected(server) for _ in range(20)]
+        assert {asked(connection) for connection in (first, *others)} == {401}
+
+
+def connected(server: Instance) -> socket.socket:
+    """A connection, as soon as it takes one, with a question on it."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert server.process is not None
+        assert server.process.poll() is None, "it ended"
+        assert time.monotonic() < deadline
+        try:
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        except ConnectionRefusedError:
+            continue
+        connection.sendall(b"GET /me HTTP/1.1\r\nHost: a\r\n\r\n")
+        return connection
+
+
+def asked(connection: socket.socket) -> int:
+    """The status of the answer."""
+    with connection, HTTPResponse(connection) as response:
+        response.begin()
+        return response.status
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workers", "2"]])

@@ -94,7 +94,9 @@ async def _serve(
         if leaving.done():
             return
         if opening.done():
-            await opening  # raises what keeps it from starting, before anybody could connect
+            # Raises what keeps it from starting, before anybody could connect. And the first who
+            # do are not to be told that it opens still.
+            _, front.app = await opening
         open_port(listening)
         port = listening.getsockname()[1]
         async with _running(_DrainingServer(config), listening) as serving:
