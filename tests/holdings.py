@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runnel.control.memory import MemoryBus, MemoryConnections
+from runnel.edge.limits import WindowMemory
 from standing import Standing
 from waiting import POLL_SECONDS, POLLS
 
@@ -80,7 +81,8 @@ def memory(stand: Standing) -> tuple[int, int]:
     What is kept of ended answers for some time, on purpose, is forgotten before.
     """
     # Each question counts against its user's limit, for a minute.
-    storage = stand.server.server.parts.limiter.windows._limiter.storage
+    storage = stand.server.server.parts.limiter.windows.storage
+    assert isinstance(storage, WindowMemory)
     stand.server.call(storage.reset())
 
     async def drop() -> None:

@@ -142,9 +142,9 @@ class LogMachine(Reading, RuleBasedStateMachine):
         if newer < 0:
             reasons.append(StaleFence)
         if known.kept and reasons:
-            self._do(self._refused(known, self.log.begin(name, epoch, fence, first), *reasons))
+            self._do(self._refused(known, self._begun(name, epoch, fence, first), *reasons))
         elif not reasons:
-            last = self._do(self.log.begin(name, epoch, fence, first))
+            last = self._do(self._begun(name, epoch, fence, first))
             known.begin(epoch, fence, first)
             assert last == known.last
 
@@ -250,6 +250,9 @@ class LogMachine(Reading, RuleBasedStateMachine):
         self, name: str, fence: int, after: Position, events: Sequence[Event]
     ) -> Position:
         return await self.log.append(name, fence, after, events)
+
+    async def _begun(self, name: str, epoch: int, fence: int, first: Event) -> Position:
+        return await self.log.begin(name, epoch, fence, first)
 
     async def _refused(
         self, known: Known, work: Coroutine[Any, Any, object], *reasons: type[Exception]

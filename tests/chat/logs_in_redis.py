@@ -91,8 +91,10 @@ class Apart:
         self.writes = writes
         self.reads = reads
 
-    async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
-        return await self.writes.begin(generation_id, epoch, fence, first)
+    def begin(
+        self, generation_id: str, epoch: int, fence: int, first: Event
+    ) -> "asyncio.Future[Position]":
+        return self.writes.begin(generation_id, epoch, fence, first)
 
     def append(
         self, generation_id: str, fence: int, after: Position, events: Sequence[Event]

@@ -9,8 +9,9 @@ from log_contract import END, G, begun, everything, soon, take, tokens, told, wa
 from logs_in_redis import alone, redis_log, until
 
 from redis_server import RedisServer
-from runnel.chat.ports import LogMissing, StaleFence
+from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
 from runnel.events import Batch, Event, Position, Reset, Token, ToolCall, text_of
+from runnel.streamlog import redis_commits
 from runnel.streamlog.redis import RedisLog
 from runnel.streamlog.redis_link import Link
 
@@ -209,21 +210,82 @@ async def test_many_appends_take_few_calls(own_redis: RedisServer, redis_prefix:
             for offset in range(50)
         ]
         await asyncio.gather(*appending)
-        stats = own_redis.call("INFO", "commandstats")
-        (line,) = [line for line in stats.split() if line.startswith("cmdstat_evalsha")]
-        calls = int(line.partition("calls=")[2].partition(",")[0])
+        calls = scripts_run(own_redis)
         assert 50 <= calls < 60  # a group has one of each log; the rest looks after Redis
         text = "".join(f"{offset} " for offset in range(50))
         recovered = [await log.recover(name, 1) for name in names]
         assert {found and found.text for found in recovered} == {text}
 
 
+async def test_what_comes_one_after_the_other_gathers_and_what_is_urgent_does_not_wait(
+    own_redis: RedisServer, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_commits, "_GATHER_SECONDS", 3600)
+    async with redis_log(own_redis.url, redis_prefix) as log:
+        names = [f"g{number}" for number in range(4)]
+        for name in names:
+            await log.begin(name, 1, 1, Reset(""))
+            await log.append(name, 1, Position(1, 0), tokens("a"))  # the first is waited for
+        waiting = [log.append(name, 1, Position(1, 1), tokens("b")) for name in names[:3]]
+        assert not (await asyncio.wait(waiting, timeout=0.2))[0]
+        own_redis.call("CONFIG", "RESETSTAT")
+        await log.append(names[3], 1, Position(1, 1), [END])
+        # All that has gathered goes with it.
+        assert await asyncio.gather(*waiting) == [Position(1, 2)] * 3
+        assert scripts_run(own_redis) < 4  # the rest looks after Redis
+        waiting = [log.append(name, 1, Position(1, 2), tokens("c")) for name in names[:3]]
+        await log.begin("other", 1, 1, Reset(""))
+        assert await asyncio.gather(*waiting) == [Position(1, 3)] * 3
+
+
+async def test_who_is_there_when_a_log_begins_asks_redis_for_nothing(log: RedisLog) -> None:
+    beginning = log.begin(G, 1, 1, Reset("a"))
+    reader = log.read(G)
+    waiting = waits(reader)
+    await asyncio.sleep(0)
+    assert not reader._looking
+    await beginning
+    assert told(await waiting) == ["1-0 reset:a"]
+    reader.close()
+
+
+@pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given up"])
+async def test_who_waits_for_a_log_that_does_not_begin_here_follows_the_one_that_there_is(
+    log: RedisLog, there: RedisLog, *, given_up: bool
+) -> None:
+    """The database may be older than the log, or whoever began it gone."""
+    if not given_up:
+        await begun(there, tokens("a"))
+    beginning = log.begin(G, 1, 1, Reset("b"))
+    reader = log.read(G)
+    waiting = waits(reader)
+    await asyncio.sleep(0)
+    if given_up:
+        beginning.cancel()
+        assert told(await waiting) == ["1-0 reset:b"]
+    else:
+        with pytest.raises(PositionConflict):
+            await beginning
+        assert told(await waiting)[0] == "1-0 start"
+    await there.begin(G, 2, 2, Reset("c"))
+    await there.append(G, 2, Position(2, 0), [END])
+    assert (await take(reader, 9))[-2:] == ["2-0 reset:c", "2-1 end"]
+    reader.close()
+    assert not log._mirrors
+
+
+def scripts_run(redis: RedisServer) -> int:
+    """How often instances have had it run one."""
+    stats = redis.call("INFO", "commandstats")
+    (line,) = [line for line in stats.split() if line.startswith("cmdstat_evalsha")]
+    return int(line.partition("calls=")[2].partition(",")[0])
+
+
 async def test_who_gives_up_breaks_the_order_of_nobody(log: RedisLog) -> None:
     last = await begun(log)
     first = log.append(G, 1, last, tokens("a"))
     second = log.append(G, 1, Position(1, 1), tokens("b"))
-    beginning = asyncio.ensure_future(log.begin("other", 1, 1, Reset("")))
-    await asyncio.sleep(0)
+    beginning = log.begin("other", 1, 1, Reset(""))
     first.cancel()
     beginning.cancel()
     assert await second == Position(1, 2)

@@ -37,9 +37,16 @@ class LateLog(MemoryLog):
         self._unconfirmed.append((done, (generation_id, fence, after, events)))
         return done
 
-    async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
-        await asyncio.sleep(0)
-        return await super().begin(generation_id, epoch, fence, first)
+    def begin(
+        self, generation_id: str, epoch: int, fence: int, first: Event
+    ) -> "asyncio.Future[Position]":
+        begun = super().begin
+
+        async def soon() -> Position:
+            await asyncio.sleep(0)
+            return await begun(generation_id, epoch, fence, first)
+
+        return asyncio.ensure_future(soon())
 
     async def confirm(self) -> None:
         """What waits now is done, or refused."""

@@ -1,10 +1,14 @@
 """The limits of many instances: one budget, and a bounded one of each while Redis is away."""
 
 import asyncio
+import random
 import time
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
+import pytest
 import structlog.testing
 from counting import HASTY_SECONDS, TIMEOUT_SECONDS, Counting, back, counting
 from limits import parse
@@ -55,6 +59,33 @@ async def test_two_prefixes_on_one_redis_have_budgets_of_their_own(
     ):
         assert await taken(first, 20) == 10
         assert await taken(other, 20) == 10
+
+
+async def test_a_window_moves_as_a_naive_one_does_and_as_the_librarys_own(
+    redis_url: str, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, naive = time.time(), deque[float]()
+    fake = SimpleNamespace(time=lambda: now)
+    for module in ("runnel.control.redis_windows", "limits.aio.storage.redis.redispy"):
+        monkeypatch.setattr(f"{module}.time", fake)
+    limit, pauses = parse("3/minute"), random.Random(1)
+    async with windows(redis_url, redis_prefix) as (first, _):
+        for _ in range(200):
+            now += pauses.choice((0.0, 0.25, 7.5, 29.75, 30.0, 59.75, 60.0, 60.25))
+            while naive and naive[0] < now - 60:
+                naive.popleft()
+            free = len(naive) < 3
+            if free:
+                naive.append(now)
+            taken, standing = await first.hit(limit, "messages", "ana")
+            assert taken == free
+            # A place that frees at this very moment is shown as free already.
+            shown = [moment for moment in naive if moment > now - 60]
+            assert standing.remaining == 3 - len(shown)
+            assert standing.reset_at == pytest.approx((shown or [now])[0] + 60)
+            # The library counts that place still.
+            found = await first.standing(limit, "messages", "ana")
+            assert found.remaining == 3 - len(naive)
 
 
 async def test_its_keys_are_below_the_prefix_and_run_out(redis: RedisServer) -> None:

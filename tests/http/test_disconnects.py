@@ -18,6 +18,7 @@ from door_readers import all_show, following, told_by
 from doors import HTTP, Asked, ask_and_leave, ask_in_background, raw
 from holdings import Held, held, settled
 from provider import Answer
+from runnel.edge.limits import WindowMemory
 from standing import Standing, standing
 from waiting import POLL_SECONDS, POLLS, soon
 
@@ -41,7 +42,8 @@ _RESET = struct.pack("ii", 1, 0)
 def memory(stand: Standing) -> tuple[int, int]:
     """Blocks that the interpreter has given out, and bytes that the process has."""
     # Each question that is sent again counts against its user's limit, for a minute.
-    storage = stand.server.server.parts.limiter.windows._limiter.storage
+    storage = stand.server.server.parts.limiter.windows.storage
+    assert isinstance(storage, WindowMemory)
     stand.server.call(storage.reset())
     gc.collect()
     resident = int(Path("/proc/self/statm").read_text().split()[1])

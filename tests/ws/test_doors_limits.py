@@ -55,7 +55,7 @@ def let_a_minute_pass(stand: Standing) -> None:
     """All windows are empty again."""
 
     async def empty() -> None:
-        memory = stand.server.server.parts.limiter.windows._limiter.storage
+        memory = stand.server.server.parts.limiter.windows.storage
         assert isinstance(memory, WindowMemory)
         memory.events.clear()
 

@@ -4,15 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from limits.aio.storage.base import Storage
-
 from runnel.accounts.connections import Connections
 from runnel.accounts.tickets import Spent
 from runnel.chat.attendance import Presence
 from runnel.chat.notices import Bus
 from runnel.chat.orders import Orders
 from runnel.control.memory import MemoryBus, MemoryConnections, MemoryPresence, MemorySpent
-from runnel.edge.limits import WindowMemory
+from runnel.edge.limits import WindowMemory, WindowStorage
 from runnel.settings import Settings
 
 
@@ -24,7 +22,7 @@ class Control:
     orders: Orders
     connections: Connections
     spent: Spent
-    windows: Storage
+    windows: WindowStorage
     presence: Presence
 
 

@@ -66,10 +66,11 @@ class StreamLog(Protocol):
     Where they are kept may be away. Whoever writes or reads waits until it is back.
     """
 
-    async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
+    def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Future[Position]:
         """Begins a new epoch with its first event, `start` or `reset`, at offset 0.
 
-        Raises StaleFence; PositionConflict if the epoch does not rise.
+        It may be there at once. The future fails with StaleFence; PositionConflict if the epoch
+        does not rise.
         """
         ...
 

@@ -70,7 +70,7 @@ class Writer:
         ] = []  # and how many tokens are written then
         self._flight: asyncio.Future[Position] | None = None
         self._beginning: asyncio.Task[None] | None = None
-        self._opening: asyncio.Task[Position] | None = None
+        self._opening: asyncio.Future[Position] | None = None
         self._written = 0
         self._confirmed = 0
         self._epoch = epoch
@@ -189,9 +189,7 @@ class Writer:
 
     async def _opened(self, epoch: int, first: Event) -> Position:
         generation = self._generation
-        opening = asyncio.create_task(
-            self._log.begin(generation.id, epoch, generation.fence, first)
-        )
+        opening = self._log.begin(generation.id, epoch, generation.fence, first)
         self._opening = opening
         try:
             return await opening

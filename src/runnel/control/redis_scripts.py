@@ -107,3 +107,27 @@ for index, key in ipairs(KEYS) do
 end
 return answer
 """
+
+#: KEYS: a window of the limits, as limits keeps it: moments, the latest first. ARGV: now, by the
+#: clock of who asks, the limit, its seconds. Whether a place was taken, how many are then, and since
+#: when the first of them (nothing where none is): limits' own two scripts in one.
+HIT: Final = """
+local key, now, limit, seconds = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local last = redis.call('LINDEX', key, limit - 1)
+local full = last and tonumber(last) >= now - seconds
+if not full then
+    redis.call('LPUSH', key, ARGV[1])
+    redis.call('LTRIM', key, 0, limit - 1)
+    redis.call('EXPIRE', key, seconds)
+end
+local count, beyond = 0, redis.call('LLEN', key)
+while count < beyond do
+    local middle = math.floor((count + beyond) / 2)
+    if tonumber(redis.call('LINDEX', key, middle)) > now - seconds then
+        count = middle + 1
+    else
+        beyond = middle
+    end
+end
+return {full and 0 or 1, count, count > 0 and redis.call('LINDEX', key, count - 1)}
+"""

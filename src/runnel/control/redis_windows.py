@@ -3,6 +3,7 @@
 The moments in them are those of the instances' clocks.
 """
 
+import time
 from typing import Any
 
 from limits.aio.storage import RedisStorage
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from runnel.control.redis_client import RedisClient
 from runnel.control.redis_reach import AwayError, Reach
+from runnel.control.redis_scripts import HIT
 
 
 class RedisWindows(RedisStorage):
@@ -28,15 +30,18 @@ class RedisWindows(RedisStorage):
         )
         self._reach = reach
         self._alone = alone
+        self._hit = client.register_script(HIT)
 
-    @override
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+    async def hit(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
+        """In one call, where limits' own way takes two."""
+        now = time.time()
+        keys, arguments = [self.bridge.prefixed_key(key)], [now, limit, expiry]
         try:
-            return await self._reach.ask(
-                lambda: self.bridge.acquire_entry(key, limit, expiry, amount)
-            )
+            taken, count, since = await self._reach.ask(lambda: self._hit(keys, arguments))
         except AwayError:
-            return await self._alone.acquire_entry(key, limit, expiry, amount)
+            alone = await self._alone.acquire_entry(key, limit, expiry)
+            return alone, *await self._alone.get_moving_window(key, limit, expiry)
+        return bool(taken), float(since) if count else now, count
 
     @override
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:

@@ -7,13 +7,11 @@ import math
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
-from limits.aio.storage.base import MovingWindowSupport, Storage
 from limits.aio.storage.memory import Entry
-from limits.aio.strategies import MovingWindowRateLimiter
 from slowapi import Limiter as SlowapiLimiter
 from slowapi.errors import RateLimitExceeded
 from slowapi.wrappers import Limit
@@ -78,6 +76,10 @@ class WindowMemory(MemoryStorage):
         self.events[key] = entries
         return True
 
+    async def hit(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
+        taken = await self.acquire_entry(key, limit, expiry)
+        return taken, *await self.get_moving_window(key, limit, expiry)
+
     def _sweep(self) -> None:
         self._hits += 1
         if self._hits % _SWEEP_EVERY_HITS:
@@ -87,21 +89,41 @@ class WindowMemory(MemoryStorage):
             del self.events[key]
 
 
+class WindowStorage(Protocol):
+    """A storage of limits' that can do both at once."""
+
+    async def hit(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
+        """Takes a place in a window if there is one; whether there was, and then as below."""
+        ...
+
+    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """When the first of the places was taken that are, and how many are."""
+        ...
+
+
 class Windows:
     """The counters: moving windows by what is counted and for whom."""
 
-    def __init__(self, storage: Storage) -> None:
-        assert isinstance(storage, MovingWindowSupport)
-        self._limiter = MovingWindowRateLimiter(storage)
+    def __init__(self, storage: WindowStorage) -> None:
+        self.storage = storage
 
     async def hit(self, limit: RateLimitItem, *key: str) -> tuple[bool, Standing]:
         """Takes a place if there is one; whether there was, and how it stands then."""
-        taken = await self._limiter.hit(limit, *key)
-        return taken, await self.standing(limit, *key)
+        expiry = limit.get_expiry()
+        taken, since, count = await self.storage.hit(limit.key_for(*key), limit.amount, expiry)
+        return taken, _standing(limit, since, count)
 
     async def standing(self, limit: RateLimitItem, *key: str) -> Standing:
-        stats = await self._limiter.get_window_stats(limit, *key)
-        return Standing(limit.amount, max(0, stats.remaining), stats.reset_time)
+        return _standing(
+            limit,
+            *await self.storage.get_moving_window(
+                limit.key_for(*key), limit.amount, limit.get_expiry()
+            ),
+        )
+
+
+def _standing(limit: RateLimitItem, since: float, count: int) -> Standing:
+    return Standing(limit.amount, max(0, limit.amount - count), since + limit.get_expiry())
 
 
 def caller_key(request: HTTPConnection) -> str:

@@ -72,17 +72,23 @@ class MemoryLog:
         """Bytes that all logs hold, about."""
         return self._size
 
-    async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
+    def begin(
+        self, generation_id: str, epoch: int, fence: int, first: Event
+    ) -> "asyncio.Future[Position]":
+        done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
         old = self._logs.get(generation_id)
-        if old is not None:
-            if fence < old.fence:
-                raise StaleFence(generation_id)
-            if epoch <= old.epoch:
-                raise PositionConflict(f"{generation_id}: epoch {epoch} after {old.epoch}")
-            self._drop(generation_id)
-        log = self._logs[generation_id] = _Log(epoch, fence)
-        self._add(generation_id, log, [first])
-        return log.last
+        if old is not None and fence < old.fence:
+            done.set_exception(StaleFence(generation_id))
+        elif old is not None and epoch <= old.epoch:
+            refused = f"{generation_id}: epoch {epoch} after {old.epoch}"
+            done.set_exception(PositionConflict(refused))
+        else:
+            if old is not None:
+                self._drop(generation_id)
+            log = self._logs[generation_id] = _Log(epoch, fence)
+            self._add(generation_id, log, [first])
+            done.set_result(log.last)
+        return done
 
     def append(
         self, generation_id: str, fence: int, after: Position, events: Sequence[Event]

@@ -19,7 +19,7 @@ from runnel.streamlog.redis_following import Following
 from runnel.streamlog.redis_keys import Keys
 from runnel.streamlog.redis_link import AWAY, Link, Script, pauses
 from runnel.streamlog.redis_looking import Looking, Page
-from runnel.streamlog.redis_mirror import Mirror
+from runnel.streamlog.redis_mirror import NOWHERE, Mirror
 from runnel.streamlog.redis_presence import Presence
 from runnel.streamlog.redis_reader import RedisReader
 
@@ -118,8 +118,8 @@ class RedisLog:
         """Bytes that all logs in Redis hold, about."""
         return self._size
 
-    async def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Position:
-        return await self._write(generation_id, fence, Position(epoch, -1), (first,))
+    def begin(self, generation_id: str, epoch: int, fence: int, first: Event) -> Result:
+        return self._write(generation_id, fence, Position(epoch, -1), (first,))
 
     def append(
         self, generation_id: str, fence: int, after: Position, events: Sequence[Event]
@@ -132,9 +132,18 @@ class RedisLog:
         done: Result = asyncio.get_running_loop().create_future()
         batch = batch_of(after.epoch, after.offset + 1, events, shared=True)
         kind = "begin" if after.offset < 0 else "append"
-        entry = encoded(events)
+        if kind == "begin" and after.epoch == 1:
+            self._expect(generation_id)
+        entry = encoded(events).decode()
         self._commits.add(Step(kind, generation_id, fence, done, batch, after.offset, entry))
         return done
+
+    def _expect(self, generation_id: str) -> None:
+        """Who comes to read a log that has no past needs to look for none: it is to come."""
+        mirror = self.mirror_of(generation_id)
+        if not mirror.known:
+            mirror.place(NOWHERE, closed=False)
+            mirror.written = True
 
     async def recover(self, generation_id: str, fence: int) -> Recovered | None:
         return await self._looking.recover(
@@ -236,6 +245,8 @@ class RedisLog:
             mirror = self._mirrors.get(generation_id)
             if mirror is not None and mirror.known:
                 mirror.add(step.batch)
+            if step.kind == "begin":
+                self._refused(step)  # it was only expected
             return
         mirror = self.mirror_of(generation_id)
         mirror.written, mirror.followed = True, False

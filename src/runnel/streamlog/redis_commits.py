@@ -1,5 +1,8 @@
 """Group commit: while one group of steps is on its way to Redis, the next gathers.
 
+And for a moment longer, if the last went just now: each call costs much, each step in it little. What
+somebody waits for who sees nothing yet, or no more, goes at once.
+
 The same group is sent until it is known what became of it; each step has a nonce that makes the
 second time harmless. In a group a log has one step at most, so that the nonce of a log's last step
 tells whether it was this one.
@@ -12,12 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import orjson
+
 from runnel.chat.ports import LogMissing, PositionConflict, StaleFence
 from runnel.events import Batch, Position
 from runnel.streamlog.redis_keys import Keys
-from runnel.streamlog.redis_link import AWAY, Argument, Link, Script, pauses
+from runnel.streamlog.redis_link import AWAY, Link, Script, pauses
 from runnel.streamlog.redis_presence import Presence
 
+#: At least between two groups, unless one has what cannot wait. Tokens of one answer come less often.
+_GATHER_SECONDS: Final = 0.005
 #: How much one group has.
 _MOST_STEPS: Final = 256
 _MOST_BYTES: Final = 1024 * 1024
@@ -41,19 +48,30 @@ class Step:
     done: Result
     batch: Batch | None = None
     after: int = -1
-    entry: bytes = b""
+    entry: str = ""
     nonce: str = field(default="")
 
     @property
     def last(self) -> Position:
         return Position(0, 0) if self.batch is None else self.batch.last
 
-    def arguments(self) -> tuple[Argument, ...]:
-        last, batch = self.last, self.batch
-        ends = batch is not None and batch.events[-1].terminal
+    @property
+    def ends(self) -> bool:
+        return self.batch is not None and self.batch.events[-1].terminal
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is more than a few words that follow others: those are the beginning of a log,
+        what is behind its first event, its end.
+        """
+        return self.after < 1 or self.ends
+
+    def as_told(self) -> tuple[str | int | bool, ...]:
+        """As the script reads it."""
+        last = self.last
         return (
             *(self.kind, self.generation_id, self.fence, self.nonce),
-            *(last.epoch, self.after, last.offset, int(ends), self.entry),
+            *(last.epoch, self.after, last.offset, self.ends, self.entry),
         )
 
 
@@ -87,6 +105,9 @@ class Commits:
         self._waiting: dict[str, deque[Step]] = {}  # by log, whose turn it is first
         self._group: Sequence[Step] = ()
         self._news: asyncio.Future[None] | None = None
+        self._gathering = False  # whether only what is urgent is news
+        self._due = 0.0  # by the loop's clock: from then on whatever is there goes
+        self._urgent = False  # whether something is there that goes before
         #: Set while nothing is on its way.
         self.idle = asyncio.Event()
         self.failing = False
@@ -99,19 +120,20 @@ class Commits:
         if steps is None:
             steps = self._waiting[step.generation_id] = deque()
         steps.append(step)
+        if step.urgent:
+            self._urgent = True
         self.idle.clear()
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        if self._news is not None and (self._urgent or not self._gathering):
+            _wake(self._news)
 
     async def run(self) -> None:
-        """Until it is cancelled. What is ready in one turn of the loop goes together."""
+        """Until it is cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            if not (self._waiting or self._group):
-                self.idle.set()
-                self._news = asyncio.get_running_loop().create_future()
-                await self._news
             # What a run that failed has left goes first: its steps' writers wait.
-            self._group = self._group or self._next_group()
+            if not self._group:
+                self._group = await self._gathered()
+            self._due = loop.time() + _GATHER_SECONDS
             answer = await self._answer(self._group)
             for step, status in zip(self._group, answer[1:], strict=True):
                 self._tell(step, status)
@@ -122,6 +144,21 @@ class Commits:
         """Nobody will ever know."""
         for step in (*self._group, *(step for steps in self._waiting.values() for step in steps)):
             step.done.cancel()
+
+    async def _gathered(self) -> Sequence[Step]:
+        """The next group, when it is time for it."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            self.idle.set()
+            self._news = loop.create_future()
+            await self._news
+        if not self._urgent and loop.time() < self._due:
+            self._news, self._gathering = loop.create_future(), True
+            timer = loop.call_at(self._due, _wake, self._news)
+            await self._news
+            timer.cancel()
+        self._news, self._gathering = None, False
+        return self._next_group()
 
     def _next_group(self) -> Sequence[Step]:
         group: list[Step] = []
@@ -134,18 +171,19 @@ class Commits:
             del self._waiting[generation_id]
             if steps:
                 self._waiting[generation_id] = steps  # behind all others
+        self._urgent = bool(self._waiting)  # what found no room has waited enough
         return group
 
     async def _answer(self, group: Sequence[Step]) -> Sequence[int]:
         """What Redis says of a group, however long that takes."""
         keys = [*self._keys.accounts]
-        arguments: list[Argument] = [*self._kept]
         for step in group:
             keys += (self._keys.log(step.generation_id), self._keys.meta(step.generation_id))
-            arguments += step.arguments()
+        # As one argument: each by itself would cost more than what the step does otherwise.
+        steps = orjson.dumps([step.as_told() for step in group])
         for pause in pauses():
             try:
-                answer = await self._link.run(_SCRIPT, keys, *arguments)
+                answer = await self._link.run(_SCRIPT, keys, *self._kept, steps)
             except AWAY as error:
                 self.failing = True
                 self._presence.lost(error, again=pause > 0)
@@ -166,3 +204,8 @@ class Commits:
         self._refused(step)
         if not step.done.done():
             step.done.set_exception(refused)
+
+
+def _wake(news: asyncio.Future[None]) -> None:
+    if not news.done():
+        news.set_result(None)

@@ -72,7 +72,8 @@ class Mirror:
 
     def add(self, batch: Batch) -> None:
         """What was confirmed, or found in Redis; what is known already is passed over."""
-        if self.known and batch.last <= self.last:
+        last = batch.last
+        if self.known and last <= self.last:
             return
         if batch.offset == 0 or not self.known:
             self._clear(self.last, batch.offset, closed=False, known=True)
@@ -80,7 +81,7 @@ class Mirror:
             self.forget()  # something between is missing
             return
         add_last(self._batches, batch)
-        self.last = batch.last
+        self.last = last
         self.closed = batch.events[-1].terminal
         self.changes += 1
         self._size += batch.size

@@ -40,12 +40,13 @@ class RedisReader:
         self._epoch: int | None = None  # in which it has found its place
         self._looking: asyncio.Task[Page] | None = None  # goes on if nobody waits for it now
         self._news: asyncio.Future[None] | None = None
+        self._stirred = True  # whether there may be something behind the cursor
         self._closed = False
         self._ended = False  # the terminal event is read; no later epoch is told behind it
 
     async def next(self) -> Sequence[Batch]:
         while not (self._closed or self._ended):
-            if self._looking is None or self._looking.done():
+            if self._stirred if self._looking is None else self._looking.done():
                 batches = self._seen() or self._mirrored()
                 if batches or self._ended:
                     return batches or ()
@@ -76,6 +77,7 @@ class RedisReader:
 
     def wake(self) -> None:
         """The log has news, or the reader was closed."""
+        self._stirred = True
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
@@ -123,6 +125,7 @@ class RedisReader:
         batches = mirror.behind(offset, self._home.page_bytes)
         self._epoch = epoch
         self._advance(batches, mirror.last, closed=mirror.closed)
+        self._stirred = self._cursor != mirror.last
         return batches
 
     def _advance(self, batches: Sequence[Batch], last: Position, *, closed: bool) -> None:

@@ -1,8 +1,9 @@
 -- A group of steps on logs, each of them whole or not at all.
 --
 -- KEYS: bytes, sizes, expires, finished; then the log and the meta of each step.
--- ARGV: milliseconds that a running log is kept, and a finished one; then nine of each step: what is
--- done, the generation, fence, nonce, epoch, offset before, offset after, whether it ends, the entry.
+-- ARGV: milliseconds that a running log is kept, and a finished one; the steps as JSON, nine values of
+-- each: what is done, the generation, fence, nonce, epoch, offset before, offset after, whether it
+-- ends, the entry.
 -- Answers what all logs weigh, then of each step: 0 done, 1 missing, 2 conflict, 3 stale.
 --
 -- A step whose nonce is the last one's is that very step, of which the answer was lost: it is done.
@@ -45,29 +46,29 @@ end
 
 local function begin(log, meta, known, id, fence, nonce, epoch, _, last, ends, entry)
   if known[1] and redis.call('EXISTS', log) == 1 then
-    if tonumber(fence) < tonumber(known[3]) then return STALE end
-    if tonumber(epoch) <= tonumber(known[1]) then return CONFLICT end
+    if fence < tonumber(known[3]) then return STALE end
+    if epoch <= tonumber(known[1]) then return CONFLICT end
   end
   forget(log, meta, id)
   redis.call('XADD', log, epoch .. '-' .. last, 'e', entry)
   redis.call('HSET', meta, 'epoch', epoch, 'last', last, 'fence', fence, 'closed', '0', 'nonce', nonce)
   weigh(id, entry)
   keep(log, meta, id, ARGV[1])
-  if ends == '1' then finish(log, meta, id) end
+  if ends then finish(log, meta, id) end
   return DONE
 end
 
 local function append(log, meta, known, id, fence, nonce, epoch, after, last, ends, entry)
   if not known[1] then return MISSING end
-  if tonumber(fence) < tonumber(known[3]) then return STALE end
-  if known[1] ~= epoch then return MISSING end
-  if known[4] == '1' or known[2] ~= after then return CONFLICT end
+  if fence < tonumber(known[3]) then return STALE end
+  if tonumber(known[1]) ~= epoch then return MISSING end
+  if known[4] == '1' or tonumber(known[2]) ~= after then return CONFLICT end
   if not redis.call('XADD', log, 'NOMKSTREAM', epoch .. '-' .. last, 'e', entry) then
     return MISSING
   end
   redis.call('HSET', meta, 'last', last, 'fence', fence, 'nonce', nonce)
   weigh(id, entry)
-  if ends == '1' then finish(log, meta, id) end
+  if ends then finish(log, meta, id) end
   return DONE
 end
 
@@ -76,16 +77,15 @@ local function drop(log, meta, _, id)
   return DONE
 end
 
-local steps = { begin = begin, append = append, drop = drop }
+local do_step = { begin = begin, append = append, drop = drop }
 local answer = { 0 }
-for index = 5, #KEYS, 2 do
-  local log, meta = KEYS[index], KEYS[index + 1]
-  local at = 3 + (index - 5) / 2 * 9
+for index, step in ipairs(cjson.decode(ARGV[3])) do
+  local log, meta = KEYS[2 * index + 3], KEYS[2 * index + 4]
   local known = redis.call('HMGET', meta, 'epoch', 'last', 'fence', 'closed', 'nonce')
-  if known[5] == ARGV[at + 3] then
-    answer[#answer + 1] = DONE
+  if known[5] == step[4] then
+    answer[index + 1] = DONE
   else
-    answer[#answer + 1] = steps[ARGV[at]](log, meta, known, unpack(ARGV, at + 1, at + 8))
+    answer[index + 1] = do_step[step[1]](log, meta, known, unpack(step, 2))
   end
 end
 if grown ~= 0 then total = redis.call('INCRBY', KEYS[1], grown) end
