@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -78,6 +79,17 @@ class Results:
         """None if it was not measured."""
         values = self.values.get(figure, {}).get(server)
         return median(values) if values else None
+
+    def beside(
+        self, figure: tuple[str, str], other: tuple[str, str]
+    ) -> Sequence[tuple[float, float]]:
+        """Two figures, each of a server, as each round found them: within a round the machine is
+        most nearly the same for both. Their medians, if a round has but one.
+        """
+        pair = [self.values.get(name, {}).get(server, []) for name, server in (figure, other)]
+        if len(pair[0]) == len(pair[1]):
+            return list(zip(*pair, strict=True))
+        return [(median(pair[0]), median(pair[1]))] if all(pair) else []
 
     def as_json(self) -> str:
         medians = {
