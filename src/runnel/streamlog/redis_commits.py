@@ -23,7 +23,7 @@ from runnel.streamlog.redis_keys import Keys
 from runnel.streamlog.redis_link import AWAY, Link, Script, pauses
 from runnel.streamlog.redis_presence import Presence
 
-#: At least between two groups, unless one has what cannot wait. Tokens of one answer come less often.
+#: At least between two groups, unless one has what cannot wait. Most models speak less often.
 _GATHER_SECONDS: Final = 0.005
 #: How much one group has.
 _MOST_STEPS: Final = 256
