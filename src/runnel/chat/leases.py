@@ -150,7 +150,7 @@ class Leases:
                 more, self._answers_since = False, None
                 _log.warning("leases.not_looked_up")
                 await self._until_it_answers()
-            except Exception:  # noqa: BLE001 - as above
+            except Exception:  # noqa: BLE001 - the outermost frame: the next look must come
                 more = False
                 _log.exception("leases.look_failed")
 

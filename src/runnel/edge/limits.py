@@ -90,7 +90,7 @@ class WindowMemory(MemoryStorage):
 
 
 class WindowStorage(Protocol):
-    """A storage of limits' that can do both at once."""
+    """Where the windows are: a storage of limits' that takes a place and shows the window at once."""
 
     async def hit(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
         """Takes a place in a window if there is one; whether there was, and then as below."""
