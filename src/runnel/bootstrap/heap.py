@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NoReturn
 
 from runnel.bootstrap.background import running
+from runnel.bootstrap.huge_pages import use_huge_pages
 
 #: Shows a number: its name, what it is, and what it is now.
 Gauge = Callable[[str, str, Callable[[], float]], None]
@@ -53,6 +54,7 @@ async def settled(gauge: Gauge, is_quiet: Callable[[], bool]) -> AsyncGenerator[
     gc.freeze()
     with suppress(*_NO_GLIBC):
         ctypes.CDLL(None).malloc_trim(0)  # 2 MB between what stays, in half a millisecond
+    use_huge_pages()
     gc.set_threshold(*_THRESHOLDS)
     clock = _Clock()
     gauge("gc_frozen_objects", "Objects never looked through for garbage.", gc.get_freeze_count)
