@@ -27,6 +27,25 @@ STREAM = {"content-type": "text/event-stream"}
 CUTS = (None, 1, 7)
 TURNS = [Turn("user", "?")]
 BROKEN = ("what is no JSON", "what is no chunk", "a choice without a delta")
+#: Ways to say why an answer ended, and how many tokens it took.
+ENDINGS = (
+    '{"choices":[{"delta":{"content":"last"},"finish_reason":"length"}]}',
+    '{"choices":[{"delta":{},"finish_reason":"error"}]}',
+    '{"choices":[{"delta":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    '{"choices":[{"delta":{"role":"tool","content":"x"},"finish_reason":"stop"}]}',
+    '{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"},{"delta":{"content":"b"}}]}',
+    '{"choices":[{"delta":{"content":"on"},"finish_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    '{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":null}}',
+    '{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}',
+    '{"choices":[],"usage":{"prompt_tokens":-1,"completion_tokens":1}}',
+    '{"choices":[],"usage":{"prompt_tokens":9999999999,"completion_tokens":1}}',
+    '{"choices":[],"usage":{"prompt_tokens":"many","completion_tokens":1}}',
+    '{"choices":[],"usage":{"total_tokens":3}}',
+    '{"choices":[],"usage":[1,2]}',
+    '{"choices":[],"usage":{}}',
+    '{"choices":null,"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    '{"usage":{"prompt_tokens":1,"completion_tokens":2}}',
+)
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"temperature": 0.5, "stop": ["a"], "seed": 1},
@@ -178,6 +197,16 @@ class Asked:
 @pytest.mark.parametrize("name", RECORDINGS)
 async def test_an_alias_says_the_same(provider: Provider, name: str, cut: int | None) -> None:
     provider.answer("m", Answer(body=RECORDINGS[name], headers=STREAM, split_bytes=cut))
+    asked = Asked(provider)
+    assert await asked.pieces(directly=True) == await asked.pieces(directly=False)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_an_alias_hears_the_same_of_how_an_answer_ends(
+    provider: Provider, ending: str
+) -> None:
+    said = f'data: {{"choices":[{{"delta":{{"content":"<think>"}}}}]}}\n\ndata: {ending}\n\n'
+    provider.answer("m", Answer(body=said.encode(), headers=STREAM))
     asked = Asked(provider)
     assert await asked.pieces(directly=True) == await asked.pieces(directly=False)
 

@@ -13,7 +13,7 @@ _BYTES: Final = 2 * 1024 * 1024
 _MADV_COLLAPSE: Final = 25
 _MAPS: Final = Path("/proc/self/maps")
 #: Memory of the process's own, in small pages: what is written to and is of no file.
-_OWN: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0 *(?:\[heap\])?$", re.M)
+_OWN: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0 *(?:\[heap\])?$", re.MULTILINE)
 
 
 def use_huge_pages() -> None:

@@ -12,12 +12,12 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 
 from runnel.chat.entities import Turn
-from runnel.chat.model_ports import Said
+from runnel.chat.model_ports import Piece, Said
 from runnel.models.langchain import Translate
 from runnel.models.messages import messages_of
 from runnel.models.openai_address import Address
 from runnel.models.openai_wire import Chunk, Wire, WireAnswer
-from runnel.models.pieces import CALLS, Pieces
+from runnel.models.pieces import CALLS, Pieces, counted
 
 #: What the SDK takes beside the body.
 _BESIDE: Final = frozenset({"extra_headers", "extra_query", "timeout"})
@@ -59,7 +59,8 @@ class DirectClient(SdkClient):
         self, pieces: Pieces, turns: Sequence[Turn], fault: Translate, **options: Any
     ) -> AsyncGenerator[Sequence[Said]]:
         """What `astream` gives, as pieces, in batches of what has come together. A chunk that
-        brings nothing but text never becomes a message. LangChain's callbacks are not told.
+        brings nothing but text, the answer's end or its tokens' count never becomes a message.
+        LangChain's callbacks are not told.
 
         Raises what `fault` makes of whatever goes wrong: here, for each generator around this one
         would be woken by each token.
@@ -74,6 +75,8 @@ class DirectClient(SdkClient):
                             text = _text_alone(chunk)
                             if text is not None:
                                 said.append(pieces.spoken(text))
+                            elif (end := _ending(pieces, chunk)) is not None:
+                                said.append(end)
                             elif (message := self._message(chunk)) is not None:
                                 said.append(pieces.piece(message))
                     except Exception:
@@ -117,6 +120,35 @@ def _text_alone(chunk: Chunk) -> str | None:
     delta = cast("dict[str, Any] | None", choice.get("delta"))
     if not delta or choice.get("finish_reason"):
         return None
+    return _text_of(delta)
+
+
+def _ending(pieces: Pieces, chunk: Chunk) -> Piece | None:
+    """What a chunk says that brings why the answer ended, how many tokens it took, or both, and
+    text at most; None of any other chunk.
+    """
+    text, reason = "", None
+    if choices := cast("Sequence[dict[str, Any]] | None", chunk.get("choices")):
+        choice = choices[0]
+        delta = cast("dict[str, Any] | None", choice.get("delta"))
+        said = None if delta is None or len(choices) > 1 else _text_of(delta)
+        if said is None:
+            return None
+        text, reason = said, choice.get("finish_reason")
+    count = cast("object", chunk.get("usage"))
+    if not count:
+        return pieces.ending(text, reason, None) if reason else None
+    if not isinstance(count, dict):
+        return None
+    usage = cast("dict[str, object]", count)
+    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    if not (isinstance(prompt, int) and isinstance(completion, int)):
+        return None
+    return pieces.ending(text, reason, counted(prompt, completion))
+
+
+def _text_of(delta: Mapping[str, Any]) -> str | None:
+    """The text of a delta that has nothing else for a reader."""
     if (len(delta) > 1 or "content" not in delta) and (
         delta.get("tool_calls")
         or delta.get("refusal")

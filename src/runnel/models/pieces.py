@@ -61,13 +61,20 @@ class Pieces:
             usage=usage_of(chunk),
         )
 
+    def ending(self, text: str, word: object, usage: Usage | None) -> Piece:
+        """What a chunk says that may end the answer, for a reason in the provider's word."""
+        reason = _reason(word)
+        return Piece(self._fed(text, last=reason is not None), finish_reason=reason, usage=usage)
+
     def spoken(self, text: str) -> str:
         """What a chunk says that brings nothing but a piece of text, which may be empty."""
         return text if self._thinking is None else self._thinking.feed(text)
 
     def _text(self, chunk: AIMessage, *, last: bool) -> str:
         content = cast("object", chunk.content)
-        text = content if isinstance(content, str) else str(chunk.text)
+        return self._fed(content if isinstance(content, str) else str(chunk.text), last=last)
+
+    def _fed(self, text: str, *, last: bool) -> str:
         if self._thinking is None:
             return text
         return self._thinking.feed(text) + (self._thinking.flush() if last else "")
@@ -109,20 +116,23 @@ def _text_or_none(value: object) -> str | None:
 
 def reason_of(chunk: AIMessage) -> FinishReason | None:
     metadata = cast("dict[str, object]", chunk.response_metadata)
-    word = metadata.get("finish_reason") or metadata.get("stopReason")
+    return _reason(metadata.get("finish_reason") or metadata.get("stopReason"))
+
+
+def _reason(word: object) -> FinishReason | None:
     return None if not word or word in _BROKE_OFF else _REASONS.get(str(word), "stop")
 
 
 def usage_of(chunk: AIMessage) -> Usage | None:
-    """A provider's count, unless it is none: then ours stands."""
     if not chunk.usage_metadata:
         return None
-    prompt, completion = _counts(cast("Mapping[str, object]", chunk.usage_metadata))
+    metadata = cast("Mapping[str, object]", chunk.usage_metadata)
+    return counted(metadata.get("input_tokens"), metadata.get("output_tokens"))
+
+
+def counted(prompt: object, completion: object) -> Usage | None:
+    """A provider's count, unless it is none: then ours stands."""
     if not (isinstance(prompt, int) and isinstance(completion, int)):
         return None
     sensible = 0 <= prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS
     return Usage(prompt, completion, "provider") if sensible and prompt + completion else None
-
-
-def _counts(metadata: Mapping[str, object]) -> tuple[object, object]:
-    return metadata.get("input_tokens"), metadata.get("output_tokens")
