@@ -50,10 +50,10 @@ class Step:
     after: int = -1
     entry: str = ""
     nonce: str = field(default="")
+    last: Position = field(init=False)  # of its batch: asked for more than once
 
-    @property
-    def last(self) -> Position:
-        return Position(0, 0) if self.batch is None else self.batch.last
+    def __post_init__(self) -> None:
+        self.last = Position(0, 0) if self.batch is None else self.batch.last
 
     @property
     def ends(self) -> bool:

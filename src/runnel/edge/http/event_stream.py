@@ -21,6 +21,8 @@ from runnel.settings import Settings
 
 _log = structlog.stdlib.get_logger()
 _HEARTBEAT: Final = ServerSentEvent(comment="heartbeat", sep="\n").encode()
+#: What was sent is counted so often, and at the end: each time it is looked up for whom.
+_COUNT_SECONDS: Final = 1.0
 #: How often it is looked, within the time that a send may take, whether it takes longer.
 _LOOKS: Final = 4
 
@@ -56,6 +58,8 @@ class EventStream(EventSourceResponse):
         self._give_back = give_back
         self._send_seconds = settings.send_timeout_seconds
         self._beating: asyncio.Task[None] | None = None
+        self._uncounted = 0  # bytes that were sent
+        self._counted_at = 0.0
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - its dict has no types
             iter(()),  # what there is to send comes from the follower
             ping=settings.heartbeat_seconds,
@@ -98,6 +102,7 @@ class EventStream(EventSourceResponse):
             _log.info("reader.stalled")
             self._follower.close()
         finally:
+            self._count(time.monotonic())
             self._ticking.cancel()
             if self._beating is not None:
                 self._beating.cancel()
@@ -121,12 +126,19 @@ class EventStream(EventSourceResponse):
                 return
 
     async def _send(self, body: bytes) -> None:
+        now = time.monotonic()
         if self.sending_since is None:  # else a heartbeat waits, and for longer
-            self.sending_since = time.monotonic()
+            self.sending_since = now
         message = {"type": "http.response.body", "body": body, "more_body": True}
         await self._straight.send(message)
         self.sending_since = None
-        self._straight.count(len(body))
+        self._uncounted += len(body)
+        if now >= self._counted_at + _COUNT_SECONDS:
+            self._count(now)
+
+    def _count(self, now: float) -> None:
+        self._straight.count(self._uncounted)
+        self._uncounted, self._counted_at = 0, now
 
     def _tick_later(self, reading: asyncio.Timeout) -> None:
         """One timer for both: each stream that is open has it."""
