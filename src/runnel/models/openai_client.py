@@ -75,10 +75,8 @@ class DirectClient(SdkClient):
                             text = _text_alone(chunk)
                             if text is not None:
                                 said.append(pieces.spoken(text))
-                            elif (end := _ending(pieces, chunk)) is not None:
-                                said.append(end)
-                            elif (message := self._message(chunk)) is not None:
-                                said.append(pieces.piece(message))
+                            elif (piece := self._piece(pieces, chunk)) is not None:
+                                said.append(piece)
                     except Exception:
                         if said:  # what came before the fault is said before it
                             yield said
@@ -101,6 +99,12 @@ class DirectClient(SdkClient):
             ),
         )
         return await cast("Completions", self.async_client).stream(payload)
+
+    def _piece(self, pieces: Pieces, chunk: Chunk) -> Piece | None:
+        if (end := _ending(pieces, chunk)) is not None:
+            return end
+        message = self._message(chunk)
+        return None if message is None else pieces.piece(message)
 
     def _message(self, chunk: Chunk) -> AIMessageChunk | None:
         generation = self._convert_chunk_to_generation_chunk(chunk, AIMessageChunk, None)

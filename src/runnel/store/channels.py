@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.channel import Recent
@@ -15,6 +16,7 @@ from runnel.events import Position
 from runnel.store import sessions
 from runnel.store.engine import Database
 from runnel.store.shown import IS_LIVE, LIVE_STATES, live_in_session
+from runnel.store.statements import Statement
 from runnel.store.tables import CheckpointRow, GenerationRow, MessageRow, SessionRow
 
 
@@ -25,7 +27,7 @@ class SqlChannels:
         self._database = database
 
     async def find_session(self, user_id: str, ref: SessionRef) -> SessionState | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             found = await sessions.find(connection, user_id, ref)
             return found and await _state(connection, found)
 
@@ -35,12 +37,12 @@ class SqlChannels:
         found = await self.find_session(user_id, ref)
         if found is not None or ref.name is None:
             return found
-        async with self._database.write() as connection:
+        async with self._database.write_briefly() as connection:
             made = await sessions.find_or_create(connection, user_id, ref, client)
             return await _state(connection, made)
 
     async def running_in(self, user_id: str, session_id: str) -> str | None:
-        async with self._database.read() as connection:
+        async with self._database.read_briefly() as connection:
             found = await sessions.find(connection, user_id, SessionRef(id=session_id))
             return found and await live_in_session(connection, found.id)
 
@@ -54,11 +56,19 @@ class SqlChannels:
             return found.all()
 
     async def recent(self, user_ids: Collection[str], since: datetime) -> Sequence[Recent]:
-        async with self._database.read() as connection:
-            # Two questions, for each has an index of its own.
-            asked = await _recent(connection, user_ids, GenerationRow.created_at >= since)
-            live = await _recent(connection, user_ids, IS_LIVE)
-        by_id = {each.generation_id: each for each in [*live, *asked]}
+        # Two questions, for each has an index of its own.
+        if len(user_ids) == 1:  # whoever comes in
+            (user_id,) = user_ids
+            async with self._database.read_briefly() as connection:
+                asked = await _ASKED_BY.rows(connection, {"own_user_id": user_id, "since": since})
+                live = await _LIVE_OF.rows(connection, {"own_user_id": user_id})
+        else:
+            theirs = GenerationRow.user_id.in_(user_ids)
+            async with self._database.read() as connection:
+                of_late = _RECENT.where(theirs, GenerationRow.created_at >= since)
+                asked = (await connection.execute(of_late)).all()
+                live = (await connection.execute(_RECENT.where(theirs, IS_LIVE))).all()
+        by_id = {row.id: _recent(row) for row in [*live, *asked]}
         return sorted(by_id.values(), key=lambda each: (each.asked_at, each.generation_id))
 
     async def asked(self, generation_ids: Collection[str]) -> Sequence[Asked]:
@@ -98,47 +108,49 @@ class SqlChannels:
             ]
 
 
-async def _recent(
-    connection: AsyncConnection, user_ids: Collection[str], which: ColumnElement[bool]
-) -> list[Recent]:
-    rows = await connection.execute(
-        select(
-            GenerationRow.id,
-            GenerationRow.user_id,
-            GenerationRow.session_id,
-            GenerationRow.status,
-            GenerationRow.created_at,
-        )
-        .join(SessionRow, SessionRow.id == GenerationRow.session_id)
-        .where(GenerationRow.user_id.in_(user_ids), which, SessionRow.hidden.is_(False))
+_RECENT: Final = (
+    select(
+        GenerationRow.id,
+        GenerationRow.user_id,
+        GenerationRow.session_id,
+        GenerationRow.status,
+        GenerationRow.created_at,
     )
-    return [
-        Recent(row.id, row.user_id, row.session_id, row.status in LIVE_STATES, row.created_at)
-        for row in rows
-    ]
+    .join(SessionRow, SessionRow.id == GenerationRow.session_id)
+    .where(SessionRow.hidden.is_(False))
+)
+_OWN: Final = _RECENT.where(GenerationRow.user_id == bindparam("own_user_id"))
+_ASKED_BY: Final = Statement(_OWN.where(GenerationRow.created_at >= bindparam("since")))
+_LIVE_OF: Final = Statement(_OWN.where(IS_LIVE))
+
+
+def _recent(row: Any) -> Recent:
+    return Recent(row.id, row.user_id, row.session_id, row.status in LIVE_STATES, row.created_at)
+
+
+_RUNNING: Final = Statement(
+    select(
+        GenerationRow.id,
+        GenerationRow.message_id,
+        GenerationRow.epoch,
+        func.max(CheckpointRow.last_offset).label("saved"),
+    )
+    .outerjoin(
+        CheckpointRow,
+        and_(
+            CheckpointRow.generation_id == GenerationRow.id,
+            CheckpointRow.epoch == GenerationRow.epoch,
+        ),
+    )
+    .where(GenerationRow.session_id == bindparam("session"), IS_LIVE)
+    .group_by(GenerationRow.id, GenerationRow.message_id, GenerationRow.epoch)
+)
 
 
 async def _state(connection: AsyncConnection, session: sessions.FoundSession) -> SessionState:
-    rows = await connection.execute(
-        select(
-            GenerationRow.id,
-            GenerationRow.message_id,
-            GenerationRow.epoch,
-            func.max(CheckpointRow.last_offset).label("offset"),
-        )
-        .outerjoin(
-            CheckpointRow,
-            and_(
-                CheckpointRow.generation_id == GenerationRow.id,
-                CheckpointRow.epoch == GenerationRow.epoch,
-            ),
-        )
-        .where(GenerationRow.session_id == session.id, IS_LIVE)
-        .group_by(GenerationRow.id, GenerationRow.message_id, GenerationRow.epoch)
-    )
-    row = rows.first()
+    row = await _RUNNING.first(connection, {"session": session.id})
     running = None
     if row is not None:
-        position = None if row.offset is None else Position(row.epoch, row.offset)
+        position = None if row.saved is None else Position(row.epoch, row.saved)
         running = RunningAnswer(row.id, row.message_id, position)
     return SessionState(session.id, session.leaf_id, running)

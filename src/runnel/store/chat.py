@@ -190,7 +190,7 @@ class ChatStore:
         which = (GenerationRow.id == generation_id, GenerationRow.user_id == user_id)
         async with self._database.write() as connection:
             await generations.request_abort(connection, by, *which)
-            return _only(await shown.see(connection, [generation_id], user_id))
+            return await shown.see(connection, user_id, generation_id)
 
     async def request_aborts(
         self, by: str, *, user_id: str | None = None, session_id: str | None = None
@@ -220,11 +220,11 @@ class ChatStore:
 
     async def see(self, user_id: str, generation_id: str) -> Seen | None:
         async with self._database.read_briefly() as connection:
-            return _only(await shown.see(connection, [generation_id], user_id))
+            return await shown.see(connection, user_id, generation_id)
 
     async def see_all(self, generation_ids: Collection[str]) -> Sequence[Seen]:
         async with self._database.read() as connection:
-            return await shown.see(connection, generation_ids)
+            return await shown.see_all(connection, generation_ids)
 
     async def ended(self, generation_id: str) -> Generation | None:
         async with self._database.read_briefly() as connection:
@@ -292,10 +292,6 @@ def _queued(
         stream_responses=session.settings.stream_responses,
         needs_reader=ask.needs_reader,
     )
-
-
-def _only(seen: Sequence[Seen]) -> Seen | None:
-    return seen[0] if seen else None
 
 
 async def _asked_before(

@@ -114,31 +114,39 @@ async def page(
     return [await _shown(connection, row) for row in rows.all()], following
 
 
-async def see(
-    connection: AsyncConnection, ids: Collection[str], user_id: str | None = None
-) -> list[Seen]:
-    """How generations stand; with `user_id`, only those that this user may see."""
-    query = select(
-        GenerationRow.id,
-        GenerationRow.session_id,
-        GenerationRow.status,
-        GenerationRow.epoch,
-        GenerationRow.last_offset,
-        GenerationRow.needs_reader,
-    ).where(GenerationRow.id.in_(ids))
-    if user_id is not None:
-        query = query.join(SessionRow, SessionRow.id == GenerationRow.session_id).where(
-            GenerationRow.user_id == user_id, SessionRow.purged_at.is_(None)
-        )
-    return [
-        Seen(
-            row.id,
-            row.session_id,
-            None if row.status in LIVE_STATES else Position(row.epoch, row.last_offset),
-            row.needs_reader,
-        )
-        for row in await connection.execute(query)
-    ]
+_STANDS: Final = select(
+    GenerationRow.id,
+    GenerationRow.session_id,
+    GenerationRow.status,
+    GenerationRow.epoch,
+    GenerationRow.last_offset,
+    GenerationRow.needs_reader,
+)
+_OWN_STANDS: Final = Statement(
+    _STANDS.join(SessionRow, SessionRow.id == GenerationRow.session_id).where(
+        GenerationRow.id == bindparam("generation_id"),
+        GenerationRow.user_id == bindparam("own_user_id"),
+        SessionRow.purged_at.is_(None),
+    )
+)
+
+
+async def see(connection: AsyncConnection, user_id: str, generation_id: str) -> Seen | None:
+    """How a user's generation stands; None if there is none that this user may see."""
+    which = {"generation_id": generation_id, "own_user_id": user_id}
+    row = await _OWN_STANDS.first(connection, which)
+    return None if row is None else _seen(row)
+
+
+async def see_all(connection: AsyncConnection, ids: Collection[str]) -> list[Seen]:
+    """How generations stand, whosever they are."""
+    rows = await connection.execute(_STANDS.where(GenerationRow.id.in_(ids)))
+    return [_seen(row) for row in rows]
+
+
+def _seen(row: Any) -> Seen:
+    position = None if row.status in LIVE_STATES else Position(row.epoch, row.last_offset)
+    return Seen(row.id, row.session_id, position, row.needs_reader)
 
 
 async def checkpointed(

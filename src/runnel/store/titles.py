@@ -1,9 +1,9 @@
 """What is written of titles. Where one is from decides who may write the next."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import bindparam, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runnel.chat.entities import Turn
@@ -11,6 +11,7 @@ from runnel.chat.sessions.titles import title_of
 from runnel.store import indexing
 from runnel.store.engine import Database
 from runnel.store.indexing import Indexing
+from runnel.store.statements import Statement
 from runnel.store.tables import SessionRow
 
 
@@ -71,14 +72,17 @@ def called_by(turns: Sequence[Turn]) -> str | None:
     return question and title_of(question)
 
 
+_CALL: Final = Statement(
+    update(SessionRow)
+    .where(SessionRow.id == bindparam("own_session_id"))
+    .values(
+        title=bindparam("called"),
+        title_by=case((SessionRow.title_by.is_(None), "question"), else_="asking"),
+    )
+)
+
+
 async def call(connection: AsyncConnection, user_id: str, session_id: str, title: str) -> None:
     """Titles a session that has no title yet, and that nobody else changes meanwhile."""
-    await connection.execute(
-        update(SessionRow)
-        .where(SessionRow.id == session_id)
-        .values(
-            title=title,
-            title_by=case((SessionRow.title_by.is_(None), "question"), else_="asking"),
-        )
-    )
+    await _CALL.run(connection, {"own_session_id": session_id, "called": title})
     await indexing.mark(connection, user_id, session_id, {None: title})
