@@ -50,9 +50,11 @@ def create_app(parts: Parts) -> ASGIApp:
     )
     app.state.parts = parts
     problems.install(app)
+    # One after the other is asked whether a request is meant for it.
     for router in (
         generate.router,
         generate.public_router,
+        ws.router,
         generations.router,
         generations.reading,
         attachments.uploads,
@@ -75,7 +77,6 @@ def create_app(parts: Parts) -> ASGIApp:
         exporting.router,
         docs.router,
         page.router,
-        ws.router,
     ):
         app.include_router(router)
     app.add_middleware(Closing, parts=parts)
