@@ -21,6 +21,7 @@ from runnel.store.accounts import SqlAccountStore
 from runnel.store.channels import SqlChannels
 from runnel.store.engine import Database
 from runnel.store.ids import now
+from statements import told_of_statements
 from wire import NOBODYS_ID
 
 LONG_AGO = timedelta(days=1)
@@ -162,6 +163,27 @@ async def test_each_user_is_told_apart(stored: Stored) -> None:
         (mine.id, stored.chat.user_id),
         (theirs.id, bob),
     ]
+
+
+@pytest.mark.parametrize("others", [[], [NOBODYS_ID]])
+async def test_what_is_live_is_not_looked_for_among_all_that_was(
+    stored: Stored, others: Sequence[str]
+) -> None:
+    database = stored.chat.database
+    if not database.is_sqlite:
+        pytest.skip("Postgres chooses by how much there is")
+    await stored.recent()
+    said: list[tuple[str, Sequence[object]]] = []
+    with told_of_statements(database, lambda text, values, _: said.append((text, values))):
+        await stored.recent(stored.chat.user_id, *others)
+    plans = [await plan_of(database, text, values) for text, values in said]
+    assert sorted("uq_generations_live_session" in plan for plan in plans) == [False, True], plans
+
+
+async def plan_of(database: Database, text: str, values: Sequence[object]) -> str:
+    async with database.read() as connection:
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(values))
+        return "; ".join(row.detail for row in rows)
 
 
 async def test_a_question_is_read_as_it_was_asked(stored: Stored) -> None:

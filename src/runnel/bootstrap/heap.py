@@ -53,7 +53,7 @@ async def settled(gauge: Gauge, is_quiet: Callable[[], bool]) -> AsyncGenerator[
     gc.collect(0)  # of the older some hundred objects would go, after a tenth of a second
     gc.freeze()
     with suppress(*_NO_GLIBC):
-        ctypes.CDLL(None).malloc_trim(0)  # 2 MB between what stays, in half a millisecond
+        ctypes.CDLL(None).malloc_trim(0)  # what no huge page takes up again
     use_huge_pages()
     gc.set_threshold(*_THRESHOLDS)
     clock = _Clock()

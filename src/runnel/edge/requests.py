@@ -51,7 +51,7 @@ class Straight:
     def __init__(self, send: Send) -> None:
         self.send = send
         self.count: Callable[[int], None] = _count_nothing
-        """Is to be told the size of each body that was sent."""
+        """Is to be told how many bytes of bodies were sent, now and then."""
         self.rest: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.give_back: Callable[[], None] | None = None
 

@@ -145,7 +145,8 @@ def _ending(pieces: Pieces, chunk: Chunk) -> Piece | None:
     if not isinstance(count, dict):
         return None
     usage = cast("dict[str, object]", count)
-    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    found = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    prompt, completion = (0 if tokens is None else tokens for tokens in found)
     if not (isinstance(prompt, int) and isinstance(completion, int)):
         return None
     return pieces.ending(text, reason, counted(prompt, completion))

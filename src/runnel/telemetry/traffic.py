@@ -62,7 +62,7 @@ class Traffic:
         self._users: OrderedDict[str, _Tally] = OrderedDict()
 
     def of(self, user_id: str | None, kind: UserClass) -> Callable[[int], None]:
-        """What is to be told how much one request has sent, each time it sends something."""
+        """What is to be told how much more one request has sent, about once a second."""
         count = self._counters[kind]
         clock, everything, users = self._clock, self._all, self._users
 

@@ -21,7 +21,7 @@ from runnel.settings import Settings
 
 _log = structlog.stdlib.get_logger()
 _HEARTBEAT: Final = ServerSentEvent(comment="heartbeat", sep="\n").encode()
-#: What was sent is counted so often, and at the end: each time it is looked up for whom.
+#: While something is sent it is counted so often, and at the end: each time it is looked up for whom.
 _COUNT_SECONDS: Final = 1.0
 #: How often it is looked, within the time that a send may take, whether it takes longer.
 _LOOKS: Final = 4
@@ -102,7 +102,8 @@ class EventStream(EventSourceResponse):
             _log.info("reader.stalled")
             self._follower.close()
         finally:
-            self._count(time.monotonic())
+            if self._uncounted:
+                self._count(time.monotonic())
             self._ticking.cancel()
             if self._beating is not None:
                 self._beating.cancel()
