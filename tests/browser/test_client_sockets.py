@@ -154,6 +154,35 @@ def test_a_token_that_ran_out_is_renewed_and_a_login_that_ended_is_told(
     assert page.run("heard.socket.state") == "closed"
 
 
+def test_a_token_that_was_renewed_meanwhile_is_not_renewed_again(
+    stand: Standing, proxy: Cutting, page: Tab
+) -> None:
+    make(page, storage=True)
+    cyd = stand.server.user("cyd")
+    page.run("(user) => client.login(...user)", [cyd.username, cyd.password])
+    page.run(
+        """() => {
+          const kept = JSON.parse(localStorage.getItem("runnel.tokens"));
+          localStorage.setItem("runnel.tokens", JSON.stringify({...kept, token: kept.token + "x"}));
+        }"""
+    )
+    make(page, storage=True)
+    # That the socket was refused is heard only when another request has renewed the token.
+    page.run(
+        """() => {
+          client._options.WebSocket = class extends WebSocket {
+            set onclose(heard) {
+              super.onclose = heard && ((event) => client.me().then(() => heard(event)));
+            }
+          };
+        }"""
+    )
+    open_channel(page, "meanwhile")
+    assert page.run("heard.closed") is None
+    assert len(proxy.asked("/ws/meanwhile")) == 2
+    assert len(proxy.asked("/refresh", "POST")) == 1
+
+
 def test_what_is_unknown_is_final(stand: Standing, page: Tab) -> None:
     make(page, token=stand.user.token)
     page.run(_OPEN, ["01a22086-1e17-7317-a332-08cdb0f683b7", {}, "heard"])

@@ -1276,7 +1276,7 @@ export class RunnelClient extends EventTarget {
           this.#forget();
           throw error;
         }
-        if (token === this.#token) await this.refresh();
+        await this._refreshed(token);
       }
     }
   }
@@ -1454,6 +1454,12 @@ export class RunnelClient extends EventTarget {
   async _signed() {
     await this.#renewInTime();
     return this.#token;
+  }
+
+  /** @internal A token was refused: there is another one by now, or there will be.
+   *  @param {string | null} token */
+  async _refreshed(token) {
+    if (token === this.#token) await this.refresh();
   }
 
   /** @internal */
@@ -1675,6 +1681,7 @@ export class RunnelSocket extends EventTarget {
   /** @type {Unsaved[]} */ #unsaved = [];
   /** @type {Set<string>} messages that were told, generations that are over */ #over = new Set();
   /** @type {string | null} */ #resuming = null;
+  /** @type {string | null} that was sent with the last connection */ #token = null;
   #left = new AbortController();
   #client;
   #options;
@@ -1778,13 +1785,14 @@ export class RunnelSocket extends EventTarget {
     });
     url.protocol = url.protocol.replace("http", "ws");
     const token = await this.#client._signed();
+    this.#token = token;
     return { url, protocols: token ? ["bearer", token] : [] };
   }
 
   /** The token was too old. @returns {Promise<RunnelError | null>} why there is no newer one */
   async #renewed() {
     try {
-      await this.#client.refresh();
+      await this.#client._refreshed(this.#token);
       return null;
     } catch (error) {
       const fault = asError(error);
