@@ -11,6 +11,7 @@ from client_page import APP, make
 
 from cutting import Cutting
 from provider import Answer
+from serving import Signed
 from standing import Standing
 
 #: Opens a session's channel; what is heard of its answers is `heard`.
@@ -132,12 +133,11 @@ def test_an_abort_and_typing_reach_the_other_device(stand: Standing, page: Tab) 
         page.until_run("heard.aborted === 1 && other.aborted === 1")
 
 
-def test_a_token_that_ran_out_is_renewed_and_a_login_that_ended_is_told(
-    stand: Standing, page: Tab
-) -> None:
+def signed_in_long_ago(stand: Standing, page: Tab, name: str) -> Signed:
+    """The page's client is a new user's, whose token is not taken any more."""
     make(page, storage=True)
-    bea = stand.server.user("bea")
-    page.run("(user) => client.login(...user)", [bea.username, bea.password])
+    user = stand.server.user(name)
+    page.run("(user) => client.login(...user)", [user.username, user.password])
     page.run(
         """() => {
           const kept = JSON.parse(localStorage.getItem("runnel.tokens"));
@@ -145,6 +145,13 @@ def test_a_token_that_ran_out_is_renewed_and_a_login_that_ended_is_told(
         }"""
     )
     make(page, storage=True)
+    return user
+
+
+def test_a_token_that_ran_out_is_renewed_and_a_login_that_ended_is_told(
+    stand: Standing, page: Tab
+) -> None:
+    bea = signed_in_long_ago(stand, page, "bea")
     open_channel(page, "renewed")
     assert page.run("heard.closed") is None
     administration = stand.server.server.administration
@@ -157,16 +164,7 @@ def test_a_token_that_ran_out_is_renewed_and_a_login_that_ended_is_told(
 def test_a_token_that_was_renewed_meanwhile_is_not_renewed_again(
     stand: Standing, proxy: Cutting, page: Tab
 ) -> None:
-    make(page, storage=True)
-    cyd = stand.server.user("cyd")
-    page.run("(user) => client.login(...user)", [cyd.username, cyd.password])
-    page.run(
-        """() => {
-          const kept = JSON.parse(localStorage.getItem("runnel.tokens"));
-          localStorage.setItem("runnel.tokens", JSON.stringify({...kept, token: kept.token + "x"}));
-        }"""
-    )
-    make(page, storage=True)
+    signed_in_long_ago(stand, page, "cyd")
     # That the socket was refused is heard only when another request has renewed the token.
     page.run(
         """() => {

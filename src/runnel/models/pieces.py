@@ -124,6 +124,7 @@ def _reason(word: object) -> FinishReason | None:
 
 
 def usage_of(chunk: AIMessage) -> Usage | None:
+    """What a message says of its tokens."""
     if not chunk.usage_metadata:
         return None
     metadata = cast("Mapping[str, object]", chunk.usage_metadata)
