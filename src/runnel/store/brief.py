@@ -5,10 +5,10 @@ many times longer than to run it. It must never wait: not for a lock, and not fo
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import URL, StaticPool, event
+from sqlalchemy import URL, Dialect, StaticPool, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -16,13 +16,37 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import await_only
 from typing_extensions import override
 
-from runnel.store.statements import DirectConnection, wrapped
+from runnel.store.statements import DirectConnection
 from runnel.store.tables import to_json
 
 #: Texts of more characters are written by a thread: it takes a millisecond or two.
 MOST_CHARACTERS: Final = 128 * 1024
 #: Between two tries for the lock that another process holds.
 _PAUSE_SECONDS: Final = 0.005
+
+
+class SqliteConnection(DirectConnection):
+    """One whose own connection, `direct`, runs statements on the loop."""
+
+    direct: sqlite3.Connection
+
+    @override
+    async def fetch(self, text: str, values: list[Any]) -> Sequence[Sequence[Any]]:
+        try:
+            return self.direct.cursor(sqlite3.Cursor).execute(text, values).fetchall()
+        except sqlite3.Error as error:
+            raise _wrapped(error, text, self.speaks) from error
+
+    @override
+    async def kinds(self, text: str) -> None:
+        return None  # in SQLite each value has its own
+
+    @override
+    async def run_all(self, text: str, rows: list[list[Any]]) -> None:
+        try:
+            self.direct.cursor(sqlite3.Cursor).executemany(text, rows)
+        except sqlite3.Error as error:
+            raise _wrapped(error, text, self.speaks) from error
 
 
 class Brief:
@@ -41,14 +65,14 @@ class Brief:
             json_serializer=to_json,
         )
         event.listen(self._engine.sync_engine, "connect", _configure)
-        self._connection: DirectConnection | None = None
+        self._connection: SqliteConnection | None = None
         self._lock = asyncio.Lock()
         self.writing: Final = Transaction(self, "BEGIN IMMEDIATE")
         self.reading: Final = Transaction(self, "BEGIN")
         #: For one statement, which is a transaction of its own.
         self.looking: Final = Transaction(self, None)
 
-    async def begin(self, how: str | None) -> DirectConnection:
+    async def begin(self, how: str | None) -> SqliteConnection:
         """Has to be followed by `end` or `undo`."""
         await self._lock.acquire()
         try:
@@ -60,7 +84,7 @@ class Brief:
             raise
         return connection
 
-    async def end(self, connection: DirectConnection, how: str | None) -> None:
+    async def end(self, connection: SqliteConnection, how: str | None) -> None:
         """Commits."""
         try:
             # SQLAlchemy knows of the transaction once a statement went through it.
@@ -86,9 +110,9 @@ class Brief:
             await connection.close()
         await self._engine.dispose()
 
-    async def _opened(self) -> DirectConnection:
+    async def _opened(self) -> SqliteConnection:
         if self._connection is None:
-            connection = DirectConnection(self._engine)
+            connection = SqliteConnection(self._engine)
             await connection.start()
             raw: Any = await connection.get_raw_connection()
             connection.direct = raw.driver_connection
@@ -96,7 +120,7 @@ class Brief:
             self._connection = connection
         return self._connection
 
-    async def _begin(self, connection: DirectConnection, how: str) -> None:
+    async def _begin(self, connection: SqliteConnection, how: str) -> None:
         until = time.monotonic() + self._timeout_seconds
         while True:
             try:
@@ -125,9 +149,9 @@ class Transaction:
     def __init__(self, brief: Brief, how: str | None) -> None:
         self._brief = brief
         self._how = how
-        self._connection: DirectConnection | None = None
+        self._connection: SqliteConnection | None = None
 
-    async def __aenter__(self) -> DirectConnection:
+    async def __aenter__(self) -> SqliteConnection:
         self._connection = await self._brief.begin(self._how)
         return self._connection
 
@@ -138,12 +162,19 @@ class Transaction:
             await self._brief.end(self._connection, self._how)
 
 
-def _run(connection: DirectConnection, statement: str) -> None:
+def _run(connection: SqliteConnection, statement: str) -> None:
     """What SQLAlchemy has no part in. Raises what it would."""
     try:
         connection.direct.cursor(sqlite3.Cursor).execute(statement)
     except sqlite3.Error as error:
-        raise wrapped(error, statement, connection.speaks) from error
+        raise _wrapped(error, statement, connection.speaks) from error
+
+
+def _wrapped(error: sqlite3.Error, statement: str, dialect: Dialect) -> BaseException:
+    """The error as SQLAlchemy would have raised it, without the values."""
+    return DBAPIError.instance(
+        statement, None, error, sqlite3.Error, hide_parameters=True, dialect=dialect
+    )
 
 
 def _is_busy(error: DBAPIError) -> bool:
@@ -191,7 +222,7 @@ class _Connection(sqlite3.Connection):
         return super().cursor(factory)
 
 
-class Dialect(SQLiteDialect_pysqlite):
+class DirectDialect(SQLiteDialect_pysqlite):
     """SQLite without a thread between, on SQLAlchemy's asynchronous side."""
 
     driver = "runnel"
@@ -199,4 +230,4 @@ class Dialect(SQLiteDialect_pysqlite):
     supports_statement_cache = True
 
 
-registry.register("sqlite.runnel", __name__, "Dialect")
+registry.register("sqlite.runnel", __name__, "DirectDialect")

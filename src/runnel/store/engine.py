@@ -26,15 +26,12 @@ from runnel.store.tables import Base, to_json
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
+    from runnel.store.postgres_pool import PostgresPool
+
 _log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
 #: After so many brief commits, a few megabytes, SQLite's log is taken into its file.
 _CHECKPOINT_COMMITS: Final = 200
-#: All that one row shows is of one moment: the row itself, its checkpoints, its message.
-_SNAPSHOT: Final[dict[str, Any]] = {
-    "isolation_level": "REPEATABLE READ",
-    "postgresql_readonly": True,
-}
 
 
 class Database:
@@ -48,19 +45,21 @@ class Database:
         if self.file is not None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.timeout_seconds = timeout_seconds
-        self.engine = (
-            self._sqlite_engine(pool_size) if self.is_sqlite else self._postgres_engine(pool_size)
-        )
         # SQLite lets one write at a time, and whoever waits for that asks again and again after
         # longer and longer pauses, without an order: of 600 questions at once half gave up.
-        # Standing in line, none did. The pool has an order, but no patience with a long line: of
-        # 1500 readers who came back at once, most gave up.
+        # Standing in line, none did. SQLAlchemy's pool has an order, but no patience with a long
+        # line: of 1500 readers who came back at once, most gave up.
         places = max(1, pool_size - 1) if self.is_sqlite else pool_size
         self._readers = Line(places, timeout_seconds)
         self._writers = Line(1, timeout_seconds) if self.is_sqlite else self._readers
         self._brief: Brief | None = None
+        self._pool: "PostgresPool | None" = None
         if self.is_sqlite:
+            self.engine = self._sqlite_engine(pool_size)
             self._brief = Brief(self.url, timeout_seconds=timeout_seconds)
+        else:
+            self.engine = self._postgres_engine()
+            self._pool = self._postgres_pool()
         self._commits = 0
         self._checkpointing: asyncio.Task[None] | None = None
 
@@ -77,16 +76,12 @@ class Database:
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
 
-    def _postgres_engine(self, pool_size: int) -> AsyncEngine:
+    def _postgres_engine(self) -> AsyncEngine:
         from runnel.store import postgres  # noqa: PLC0415 - only Postgres needs its driver
 
         engine = create_async_engine(
             self.url,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=self.timeout_seconds,
-            # What was broken while nobody used it is made anew, and nobody notices.
-            pool_pre_ping=True,
+            poolclass=NullPool,  # for there is a pool of our own
             json_serializer=to_json,
             async_creator=postgres.connector(
                 self.url,
@@ -94,8 +89,14 @@ class Database:
                 command_seconds=self.timeout_seconds,
             ),
         )
-        event.listen(engine.sync_engine, "before_cursor_execute", postgres.without_nul, retval=True)
+        sync_engine = engine.sync_engine
+        event.listen(sync_engine, "before_cursor_execute", postgres.before_execute, retval=True)
         return engine
+
+    def _postgres_pool(self) -> "PostgresPool":
+        from runnel.store.postgres_pool import PostgresPool  # noqa: PLC0415 - as above
+
+        return PostgresPool(self.engine, self._readers)
 
     @property
     def is_sqlite(self) -> bool:
@@ -115,23 +116,13 @@ class Database:
         host = self.url.host or self.url.query.get("host") or "the local socket"
         return f"{self.url.database} on {host}{f':{self.url.port}' if self.url.port else ''}"
 
-    @asynccontextmanager
-    async def read(self) -> AsyncGenerator[AsyncConnection]:
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that only reads, all of one moment. Raises RunnelError `store_unavailable`."""
-        with translated():
-            async with self._readers, self.engine.connect() as connection:
-                if not self.is_sqlite:
-                    await connection.execution_options(**_SNAPSHOT)
-                yield connection
+        return self._read() if self._pool is None else self._pool.reading()
 
-    @asynccontextmanager
-    async def write(self) -> AsyncGenerator[AsyncConnection]:
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that commits at its end. Raises RunnelError `store_unavailable`."""
-        with translated():
-            async with self._writers, self.engine.connect() as connection:
-                await connection.execution_options(**{_WRITES: True})
-                async with connection.begin():
-                    yield connection
+        return self._write() if self._pool is None else self._pool.writing()
 
     def read_briefly(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """The same as `read`, for what finds a few rows at once. Inside nothing else is awaited."""
@@ -139,6 +130,8 @@ class Database:
 
     def look(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """The same, for one `Statement` alone."""
+        if self._pool is not None:
+            return self._pool.looking()
         return self.read() if self._brief is None else BriefRead(self._brief.looking)
 
     def write_briefly(self, characters: int = 0) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -146,6 +139,20 @@ class Database:
         if self._brief is None or characters > MOST_CHARACTERS:
             return self.write()
         return BriefWrite(self._brief.writing, self._writers, self._committed)
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncGenerator[AsyncConnection]:
+        with translated():
+            async with self._readers, self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncGenerator[AsyncConnection]:
+        with translated():
+            async with self._writers, self.engine.connect() as connection:
+                await connection.execution_options(**{_WRITES: True})
+                async with connection.begin():
+                    yield connection
 
     def _committed(self) -> None:
         self._commits += 1
@@ -216,6 +223,8 @@ class Database:
             await self._checkpointing
         if self._brief is not None:
             await self._brief.close()
+        if self._pool is not None:
+            await self._pool.close()
         await self.engine.dispose()
 
 

@@ -48,8 +48,10 @@ KEY_LIFE: Final = timedelta(hours=24)
 
 
 _ADD: Final = Statement(insert(GenerationRow))
-_ADD_LEASED: Final = insert(GenerationRow).values(
-    lease_until=func.clock_timestamp() + bindparam("lease", type_=Interval)
+_ADD_LEASED: Final = Statement(
+    insert(GenerationRow).values(
+        lease_until=func.clock_timestamp() + bindparam("lease", type_=Interval)
+    )
 )
 _OWN_LIVE: Final = (
     GenerationRow.id == bindparam("generation_id"),
@@ -132,7 +134,8 @@ async def add(
     if lease_seconds is None:
         await _ADD.run(connection, values)
     else:
-        await connection.execute(_ADD_LEASED, values | {"lease": timedelta(seconds=lease_seconds)})
+        lease = timedelta(seconds=lease_seconds)
+        await _ADD_LEASED.run(connection, values | {"lease": lease})
     return int(begun)
 
 

@@ -10,10 +10,12 @@ from typing import Final, NoReturn
 
 import structlog
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Integer,
     String,
     and_,
+    any_,
     bindparam,
     delete,
     func,
@@ -177,15 +179,22 @@ async def _hold(connection: AsyncConnection, ids: Sequence[int]) -> None:
     First all users, then all sessions, each in their order, as who deletes them goes: in another
     order the two could deadlock. Whoever asks or ends an answer waits for none of it.
     """
-    await connection.execute(select(func.pg_advisory_xact_lock(_INDEXING)))
-    for row, key in (
-        (UserRow, SearchPendingRow.user_id),
-        (SessionRow, SearchPendingRow.session_id),
-    ):
-        which = row.id.in_(select(key).where(SearchPendingRow.id.in_(ids)))
-        await connection.execute(
-            select(row.id).where(which).order_by(row.id).with_for_update(read=True, key_share=True)
-        )
+    await _ALONE.rows(connection, {})
+    for held in (_HOLD_USERS, _HOLD_SESSIONS):
+        await held.rows(connection, {"held_ids": ids})
+
+
+def _holding(row: type[UserRow | SessionRow], key: ColumnElement[str]) -> Statement:
+    held = SearchPendingRow.id == any_(bindparam("held_ids", type_=ARRAY(Integer)))
+    which = row.id.in_(select(key).where(held))
+    return Statement(
+        select(row.id).where(which).order_by(row.id).with_for_update(read=True, key_share=True)
+    )
+
+
+_ALONE: Final = Statement(select(func.pg_advisory_xact_lock(_INDEXING).label("locked")))
+_HOLD_USERS: Final = _holding(UserRow, SearchPendingRow.user_id)
+_HOLD_SESSIONS: Final = _holding(SessionRow, SearchPendingRow.session_id)
 
 
 def _oldest(*which: ColumnElement[bool]) -> Statement:

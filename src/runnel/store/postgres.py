@@ -4,12 +4,18 @@ Loaded only where there is one: its driver takes 3 MB.
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
-from sqlalchemy import URL
+from asyncpg.exceptions import (
+    IntegrityConstraintViolationError,
+    InterfaceError,
+    InternalClientError,
+    PostgresError,
+    SyntaxOrAccessError,
+)
+from sqlalchemy import URL, Dialect
 from sqlalchemy.exc import DBAPIError, InternalError
 
 #: SQLSTATE (Postgres, appendix A), by its class or whole: 08 no connection, 53 no resources, 58
@@ -40,6 +46,8 @@ class CannotConnectError(ConnectionError):
 
 #: What the driver raises of itself while Postgres is away.
 ERRORS: Final = (OSError, PostgresError, InterfaceError)
+#: All that it raises but for what the system does.
+DRIVER_ERRORS: Final = (PostgresError, InterfaceError, InternalClientError)
 
 
 def connector(
@@ -90,6 +98,36 @@ def is_away(error: DBAPIError) -> bool:
     return state is not None and state.startswith(_AWAY)
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether the connection is, that somebody had."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated
+    return isinstance(error, ConnectionError)
+
+
+def wrapped(error: Exception, statement: str, dialect: Dialect, *, gone: bool) -> BaseException:
+    """The driver's error as SQLAlchemy would have raised it, without the values."""
+    dbapi: Any = dialect.dbapi
+    kinds = {
+        IntegrityConstraintViolationError: dbapi.IntegrityError,
+        SyntaxOrAccessError: dbapi.ProgrammingError,
+        InterfaceError: dbapi.InterfaceError,
+        InternalClientError: dbapi.InternalError,
+    }
+    kind = next((kinds[each] for each in kinds if isinstance(error, each)), dbapi.Error)
+    own = kind(str(error), error)
+    own.__cause__ = error
+    return DBAPIError.instance(
+        statement,
+        None,
+        own,
+        dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=gone,
+        dialect=dialect,
+    )
+
+
 def _before(error: BaseException) -> Iterator[BaseException]:
     """What was being dealt with when it came, and what was then, up to the first."""
     before = error.__cause__ or error.__context__
@@ -98,7 +136,7 @@ def _before(error: BaseException) -> Iterator[BaseException]:
         before = before.__cause__ or before.__context__
 
 
-def without_nul(
+def before_execute(
     _connection: object,
     _cursor: object,
     statement: str,
@@ -106,18 +144,19 @@ def without_nul(
     _context: object,
     many: bool,  # noqa: FBT001 - SQLAlchemy's signature
 ) -> tuple[str, Any]:
-    """Before a statement is executed: what no text in Postgres can hold is U+FFFD.
+    """Before SQLAlchemy executes a statement: `without_nul`."""
+    if many:
+        return statement, [tuple(without_nul(each)) for each in parameters]
+    return statement, tuple(without_nul(parameters))
+
+
+def without_nul(values: Sequence[Any]) -> Sequence[Any]:
+    """What no text in Postgres can hold is U+FFFD.
 
     So an id or a name with a NUL in it, which anybody may send, is found nowhere, as in SQLite.
     """
-    if many:
-        return statement, [_kept(each) for each in parameters]
-    return statement, _kept(parameters)
-
-
-def _kept(parameters: Any) -> Any:
-    if any(isinstance(each, str) and "\0" in each for each in parameters):
-        return tuple(
-            each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in parameters
-        )
-    return parameters
+    if any(isinstance(each, str) and "\0" in each for each in values):
+        return [
+            each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in values
+        ]
+    return values

@@ -1,15 +1,14 @@
-"""Statements of what every question does, compiled once: on SQLite, to take one the whole way
-through SQLAlchemy takes ten times longer than to run it.
+"""Statements of what every question does, compiled once: to take one the whole way through
+SQLAlchemy takes, on SQLite, ten times longer than to run it.
 """
 
-import sqlite3
+from abc import abstractmethod
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Delete, Dialect, Insert, Select, Update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -21,10 +20,21 @@ _AnyStatement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
 
 class DirectConnection(AsyncConnection):
-    """A connection to SQLite on whose own one, `direct`, statements may be run at once."""
+    """A connection whose driver may be asked at once, past SQLAlchemy. Raises what that would."""
 
-    direct: sqlite3.Connection
     speaks: Dialect
+
+    @abstractmethod
+    async def fetch(self, text: str, values: list[Any]) -> Sequence[Sequence[Any]]:
+        """The rows that a statement gives."""
+
+    @abstractmethod
+    async def kinds(self, text: str) -> Sequence[object] | None:
+        """Of the columns that a statement gives, by the driver's own names; None if it has none."""
+
+    @abstractmethod
+    async def run_all(self, text: str, rows: list[list[Any]]) -> None:
+        """A statement, once for each row of values."""
 
 
 class Statement:
@@ -32,45 +42,44 @@ class Statement:
 
     def __init__(self, statement: _AnyStatement) -> None:
         self.statement = statement
-        self._compiled: _Compiled | None = None
+        self._compiled: dict[str, _Compiled] = {}
 
     async def first(self, connection: AsyncConnection, values: Values) -> Any:
         """The first row, or None."""
         if not isinstance(connection, DirectConnection):
             return (await connection.execute(self.statement, values)).first()
-        rows = self._run(connection, values)
+        rows = await self.rows(connection, values)
         return rows[0] if rows else None
 
     async def rows(self, connection: AsyncConnection, values: Values) -> Sequence[Any]:
         if not isinstance(connection, DirectConnection):
             return (await connection.execute(self.statement, values)).all()
-        return self._run(connection, values)
+        compiled = self._known(connection) or await self._compile(connection, values)
+        return compiled.shown(await connection.fetch(compiled.text, compiled.bound(values)))
 
     async def run(self, connection: AsyncConnection, *values: Values) -> None:
         """Once for each of the values."""
         if not isinstance(connection, DirectConnection):
             await connection.execute(self.statement, [*values])
             return
-        compiled = self._compiled_for(connection.speaks, values[0])
-        cursor = connection.direct.cursor(sqlite3.Cursor)
-        try:
-            cursor.executemany(compiled.text, map(compiled.bound, values))
-        except sqlite3.Error as error:
-            raise wrapped(error, compiled.text, connection.speaks) from error
+        compiled = self._known(connection) or await self._compile(connection, values[0])
+        await connection.run_all(compiled.text, [compiled.bound(each) for each in values])
 
-    def _run(self, connection: DirectConnection, values: Values) -> list[Any]:
-        compiled = self._compiled_for(connection.speaks, values)
-        cursor = connection.direct.cursor(sqlite3.Cursor)
-        try:
-            found = cursor.execute(compiled.text, compiled.bound(values)).fetchall()
-        except sqlite3.Error as error:
-            raise wrapped(error, compiled.text, connection.speaks) from error
-        return compiled.shown(found)
+    def _known(self, connection: DirectConnection) -> "_Compiled | None":
+        return self._compiled.get(connection.speaks.name)
 
-    def _compiled_for(self, dialect: Dialect, values: Values) -> "_Compiled":
-        if self._compiled is None:
-            self._compiled = _compiled(self.statement, dialect, values)
-        return self._compiled
+    async def _compile(self, connection: DirectConnection, values: Values) -> "_Compiled":
+        dialect = connection.speaks
+        statement = self.statement
+        keys = [*values] if isinstance(statement, Insert | Update) else None
+        if isinstance(statement, Insert):
+            statement = statement.inline()  # nobody asks for what Postgres makes of itself
+        compiled = statement.compile(dialect=dialect, column_keys=keys)
+        assert isinstance(compiled, SQLCompiler)
+        columns: list[ColumnElement[Any]] = [*statement.exported_columns]
+        kinds = await connection.kinds(compiled.string) or [None] * len(columns)
+        made = self._compiled[dialect.name] = _compiled(compiled, columns, kinds, values)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class _Compiled:
             for name, process in self.binds
         ]
 
-    def shown(self, found: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def shown(self, found: Sequence[Sequence[Any]]) -> list[Any]:
         rows: list[Any] = []
         for each in found:
             columns = [*each]
@@ -104,10 +113,13 @@ class _Compiled:
         return rows
 
 
-def _compiled(statement: _AnyStatement, dialect: Dialect, values: Values) -> _Compiled:
-    keys = [*values] if isinstance(statement, Insert | Update) else None
-    compiled = statement.compile(dialect=dialect, column_keys=keys)
-    assert isinstance(compiled, SQLCompiler)
+def _compiled(
+    compiled: SQLCompiler,
+    columns: Sequence[ColumnElement[Any]],
+    kinds: Sequence[object],
+    values: Values,
+) -> _Compiled:
+    dialect = compiled.dialect
     assert compiled.positiontup is not None
     # Neither defaults that are made in Python nor lists of values are among them.
     assert not [*compiled.insert_prefetch, *compiled.update_prefetch]
@@ -120,22 +132,14 @@ def _compiled(statement: _AnyStatement, dialect: Dialect, values: Values) -> _Co
         if name not in values
         for value in (compiled.params[name],)
     }
-    columns: list[ColumnElement[Any]] = [*statement.exported_columns]
-    names: list[str] = [str(column.key) for column in columns]
     gives = [
-        column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
+        column.type.dialect_impl(dialect).result_processor(dialect, kind)
+        for column, kind in zip(columns, kinds, strict=True)
     ]
     return _Compiled(
         compiled.string,
         [(name, takes[name]) for name in compiled.positiontup],
         fixed,
-        namedtuple("Row", names),  # noqa: PYI024 # pyright: ignore[reportUntypedNamedTuple] - its names come with the statement
+        namedtuple("Row", [str(column.key) for column in columns]),  # noqa: PYI024 # pyright: ignore[reportUntypedNamedTuple] - its names come with the statement
         [(place, give) for place, give in enumerate(gives) if give is not None],
-    )
-
-
-def wrapped(error: sqlite3.Error, statement: str, dialect: Dialect) -> BaseException:
-    """The error as SQLAlchemy would have raised it, without the values."""
-    return DBAPIError.instance(
-        statement, None, error, sqlite3.Error, hide_parameters=True, dialect=dialect
     )
