@@ -31,7 +31,7 @@ async def open_redis(
         max_connections=most_connections,
         timeout=timeout_seconds,
         socket_timeout=None,
-        socket_connect_timeout=timeout_seconds,
+        socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Final, NoReturn, TypeVar
 
 import structlog
@@ -12,6 +13,8 @@ from runnel.errors import Code, RunnelError
 _log = structlog.stdlib.get_logger()
 _T = TypeVar("_T")
 _LOOK_SECONDS: Final = 1.0
+#: A timer that comes so late says that the loop was held: of the time that a call may take.
+_HELD: Final = 0.1
 
 
 class AwayError(Exception):
@@ -31,7 +34,7 @@ class Reach:
         if self._away.is_set():
             raise AwayError
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with _listening(self._timeout_seconds):
                 return await call()
         except FAULTS as error:
             if not self._away.is_set():
@@ -50,12 +53,47 @@ class Reach:
             await self._away.wait()
             await asyncio.sleep(_LOOK_SECONDS)
             try:
-                async with asyncio.timeout(self._timeout_seconds):
+                async with _listening(self._timeout_seconds):
                     await self._client.ping()
             except FAULTS:
                 continue
             self._away.clear()
             _log.info("redis.back")
+
+
+class _listening:  # noqa: N801 - reads as a statement
+    """As asyncio.timeout, but while the loop was held nobody could read what Redis has answered:
+    behind that the time begins anew. A process that starts holds it for as long as a call may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._bound = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._bound.__aenter__()
+        self._begin()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._bound.__aexit__(kind, error, traceback)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._seconds
+        self._timer = loop.call_at(self._due, self._end)
+
+    def _end(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._due > self._seconds * _HELD:
+            self._begin()
+        else:
+            self._bound.reschedule(now)
 
 
 def away() -> RunnelError:
