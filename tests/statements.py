@@ -2,9 +2,10 @@
 
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from runnel.store.engine import Database
@@ -68,12 +69,39 @@ def told_of_statements(database: Database, told: Told) -> Generator[None]:
         engines.append(brief._engine.sync_engine)
         connection = brief._connection
         connection.direct = _Connection(connection.direct, told)
+    straight = nullcontext() if database.is_sqlite else _told_of_postgres(told)
     for engine in engines:
         event.listen(engine, "after_cursor_execute", after)
     try:
-        yield
+        with straight:
+            yield
     finally:
         for engine in engines:
             event.remove(engine, "after_cursor_execute", after)
         if connection is not None:
             connection.direct = connection.direct._connection
+
+
+@contextmanager
+def _told_of_postgres(told: Told) -> Generator[None]:
+    """Of the statements that go to its driver at once."""
+    from runnel.store.postgres_pool import PostgresConnection  # noqa: PLC0415 - only Postgres needs it
+
+    fetch, run_all = PostgresConnection.fetch, PostgresConnection.run_all
+
+    async def fetched(
+        self: PostgresConnection, text: str, values: list[Any]
+    ) -> Sequence[Sequence[Any]]:
+        found = await fetch(self, text, values)
+        told(text, values, len(found))
+        return found
+
+    async def ran(self: PostgresConnection, text: str, rows: list[list[Any]]) -> None:
+        await run_all(self, text, rows)
+        if len(rows) > 1:  # else by the other
+            told(text, [value for row in rows for value in row], len(rows))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgresConnection, "fetch", fetched)
+        patch.setattr(PostgresConnection, "run_all", ran)
+        yield

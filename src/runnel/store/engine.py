@@ -53,7 +53,7 @@ class Database:
         self._readers = Line(places, timeout_seconds)
         self._writers = Line(1, timeout_seconds) if self.is_sqlite else self._readers
         self._brief: Brief | None = None
-        self._pool: "PostgresPool | None" = None
+        self._pool: PostgresPool | None = None
         if self.is_sqlite:
             self.engine = self._sqlite_engine(pool_size)
             self._brief = Brief(self.url, timeout_seconds=timeout_seconds)

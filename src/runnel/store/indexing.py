@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import InstrumentedAttribute
 
 from runnel.chat.entities import Turn
 from runnel.chat.sessions.passages import SEARCHED_CHARACTERS
@@ -184,7 +185,7 @@ async def _hold(connection: AsyncConnection, ids: Sequence[int]) -> None:
         await held.rows(connection, {"held_ids": ids})
 
 
-def _holding(row: type[UserRow | SessionRow], key: ColumnElement[str]) -> Statement:
+def _holding(row: type[UserRow | SessionRow], key: InstrumentedAttribute[str]) -> Statement:
     held = SearchPendingRow.id == any_(bindparam("held_ids", type_=ARRAY(Integer)))
     which = row.id.in_(select(key).where(held))
     return Statement(

@@ -101,21 +101,21 @@ def is_away(error: DBAPIError) -> bool:
 def is_gone(error: BaseException) -> bool:
     """Whether the connection is, that somebody had."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated
+        return bool(error.connection_invalidated)
     return isinstance(error, ConnectionError)
 
 
 def wrapped(error: Exception, statement: str, dialect: Dialect, *, gone: bool) -> BaseException:
     """The driver's error as SQLAlchemy would have raised it, without the values."""
     dbapi: Any = dialect.dbapi
-    kinds = {
+    kinds: dict[type[Exception], Any] = {
         IntegrityConstraintViolationError: dbapi.IntegrityError,
         SyntaxOrAccessError: dbapi.ProgrammingError,
         InterfaceError: dbapi.InterfaceError,
         InternalClientError: dbapi.InternalError,
     }
-    kind = next((kinds[each] for each in kinds if isinstance(error, each)), dbapi.Error)
-    own = kind(str(error), error)
+    kind: Any = next((kinds[each] for each in kinds if isinstance(error, each)), dbapi.Error)
+    own: Exception = kind(str(error), error)
     own.__cause__ = error
     return DBAPIError.instance(
         statement,
@@ -156,7 +156,5 @@ def without_nul(values: Sequence[Any]) -> Sequence[Any]:
     So an id or a name with a NUL in it, which anybody may send, is found nowhere, as in SQLite.
     """
     if any(isinstance(each, str) and "\0" in each for each in values):
-        return [
-            each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in values
-        ]
+        return [each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in values]
     return values

@@ -8,9 +8,10 @@ Loaded only where there is one, as its driver is.
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typing_extensions import override
 
@@ -36,7 +37,7 @@ class PostgresPool:
         # What begins and ends transactions is here: SQLAlchemy is to know of none.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._line = line
-        self._kept: list[_Connection] = []
+        self._kept: list[PostgresConnection] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -52,7 +53,7 @@ class PostgresPool:
         """For one statement, which is a transaction of its own."""
         return _Transaction(self, None)
 
-    async def begin(self, how: Values | None) -> "_Connection":
+    async def begin(self, how: Values | None) -> "PostgresConnection":
         """Has to be followed by `end` or `undo`. Raises DBAPIError, OSError."""
         await self._line.__aenter__()
         try:
@@ -61,7 +62,7 @@ class PostgresPool:
             self._line.leave(error)
             raise
 
-    async def end(self, connection: "_Connection") -> None:
+    async def end(self, connection: "PostgresConnection") -> None:
         """Commits."""
         try:
             await connection.end()
@@ -71,11 +72,12 @@ class PostgresPool:
         self._give_back(connection)
         self._line.leave(None)
 
-    async def undo(self, connection: "_Connection", error: BaseException) -> None:
+    async def undo(self, connection: "PostgresConnection", error: BaseException) -> None:
         """Gives up what was begun."""
         try:
-            # Who was cancelled cannot wait; and the driver may still be busy with a statement.
-            if isinstance(error, Exception) and await connection.undo():
+            # Who was cancelled, or has waited too long, does not wait for the driver once more.
+            waits = isinstance(error, Exception) and not isinstance(error, OSError)
+            if waits and await connection.undo():
                 self._give_back(connection)
             else:
                 self._drop(connection)
@@ -93,12 +95,12 @@ class PostgresPool:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _begun(self, how: Values | None) -> "_Connection":
+    async def _begun(self, how: Values | None) -> "PostgresConnection":
         while True:
             kept = self._kept.pop() if self._kept else None
             connection = kept or await self._opened()
             try:
-                await connection.begin(how)
+                await connection.begin_as(how)
             except BaseException as error:
                 self._drop(connection)
                 # Nothing was done yet, and another, or a new one, may be well.
@@ -107,8 +109,8 @@ class PostgresPool:
             else:
                 return connection
 
-    async def _opened(self) -> "_Connection":
-        connection = _Connection(self._engine)
+    async def _opened(self) -> "PostgresConnection":
+        connection = PostgresConnection(self._engine)
         await connection.start()
         raw: Any = await connection.get_raw_connection()
         connection.direct = raw.driver_connection
@@ -116,27 +118,27 @@ class PostgresPool:
         connection.used_at = time.monotonic()
         return connection
 
-    def _give_back(self, connection: "_Connection") -> None:
+    def _give_back(self, connection: "PostgresConnection") -> None:
         if self._closed or connection.direct.is_closed():
             self._drop(connection)
         else:
             connection.used_at = time.monotonic()
             self._kept.append(connection)
 
-    def _drop(self, connection: "_Connection") -> None:
+    def _drop(self, connection: "PostgresConnection") -> None:
         task = asyncio.create_task(connection.drop())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
-class _Connection(DirectConnection):
+class PostgresConnection(DirectConnection):
     """One to Postgres. `direct` is the driver's; `used_at`, of the process's clock."""
 
     direct: Any  # the driver says nothing of its types
     used_at: float
     _transaction: Any = None
 
-    async def begin(self, how: Values | None) -> None:
+    async def begin_as(self, how: Values | None) -> None:
         """Raises DBAPIError, OSError."""
         if how is not None:
             await self._ask(self._start(how), "BEGIN")
@@ -167,15 +169,14 @@ class _Connection(DirectConnection):
 
     async def drop(self) -> None:
         """Whatever it is doing."""
-        try:
+        with suppress(SQLAlchemyError, *postgres.ERRORS):  # it may be gone already
             await self.invalidate()
-        finally:
-            await self.close()
+        await self.close()
 
     @override
     async def fetch(self, text: str, values: list[Any]) -> Sequence[Sequence[Any]]:
-        values = postgres.without_nul(values)
-        return await self._ask(self.direct.fetch(text, *values), text)
+        kept = postgres.without_nul(values)
+        return await self._ask(self.direct.fetch(text, *kept), text)
 
     @override
     async def kinds(self, text: str) -> Sequence[object]:

@@ -132,6 +132,7 @@ def _compiled(
         if name not in values
         for value in (compiled.params[name],)
     }
+    names: list[str] = [str(column.key) for column in columns]
     gives = [
         column.type.dialect_impl(dialect).result_processor(dialect, kind)
         for column, kind in zip(columns, kinds, strict=True)
@@ -140,6 +141,6 @@ def _compiled(
         compiled.string,
         [(name, takes[name]) for name in compiled.positiontup],
         fixed,
-        namedtuple("Row", [str(column.key) for column in columns]),  # noqa: PYI024 # pyright: ignore[reportUntypedNamedTuple] - its names come with the statement
+        namedtuple("Row", names),  # noqa: PYI024 # pyright: ignore[reportUntypedNamedTuple] - its names come with the statement
         [(place, give) for place, give in enumerate(gives) if give is not None],
     )
