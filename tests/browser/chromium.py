@@ -12,13 +12,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Final, Self, TypeVar
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from playwright.async_api import TimeoutError as PageTimeoutError
 
 _T = TypeVar("_T")
 START_SECONDS: Final = 45
 CALL_SECONDS: Final = 30
 WAIT_SECONDS: Final = 25
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 _LAUNCH: Final = (
     "--no-sandbox",
     "--disable-gpu",

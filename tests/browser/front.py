@@ -43,7 +43,7 @@ class Front:
         return self.tab.do(self.find("message").evaluate_all(_SHOWN))
 
     def until_shown(self, status: str, count: int = 2, text: str | None = None) -> dict[str, str]:
-        """Waits until so many messages are shown, the last one with this status; that one."""
+        """Waits until so many messages are shown whole, the last one with this status; that one."""
 
         def there() -> bool:
             with suppress(PlaywrightError):  # the page is being loaded
@@ -51,6 +51,7 @@ class Front:
                 return (
                     len(shown) == count
                     and shown[-1]["status"] == status
+                    and all(each["status"] for each in shown)  # the newest are made first
                     and text in (None, shown[-1]["text"])
                 )
             return False

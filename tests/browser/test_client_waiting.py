@@ -187,7 +187,7 @@ def test_signing_out_forgets_what_waits(stand: Standing, page: Tab) -> None:
     network.gone()
     ask(page, "one", text)
     page.until_run("client.queue.length === 1 && client.queue[0].status === 'queued'")
-    network.back()
+    # Still away: else the question might leave first.
     page.run("() => client.logout().catch(() => {})")
     assert over(page, "one")["fault"]["code"] == "cancelled"
     assert page.run("Object.keys(localStorage).filter((key) => key.startsWith('runnel'))") == []

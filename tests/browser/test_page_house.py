@@ -218,16 +218,21 @@ def test_titles_are_text_whatever_stands_in_them(chromium: Chromium, stand: Stan
         assert not [text for text in tab.said if "Content Security Policy" in text]
 
 
+async def _saved_and_gone_to(front: Front) -> None:
+    """Until the talk of the session that this makes is read: by then it is what is shown."""
+    async with front.tab.page.expect_request(lambda request: "/messages?" in request.url):
+        await front.find("save").click()
+
+
 def test_what_is_set_goes_with_the_next_question(front: Front, stand: Standing) -> None:
     front.tab.do(front.find("settings").click())
     front.tab.do(front.find("system-prompt").fill("Answer like a pirate."))
     front.tab.do(front.find("param-temperature").fill("0.25"))
-    front.tab.do(front.find("save").click())
+    front.tab.do(_saved_and_gone_to(front))
     front.tab.do(front.find("settings-dialog").wait_for(state="hidden"))
     # What a session is told makes one, and the page goes to it.
     session = session_of(front)
     front.tab.do(expect(entry(front, session)).to_have_attribute("aria-current", "page"))
-    front.tab.do(front.tab.page.wait_for_load_state("networkidle"))
     front.say(stand.prompt(Answer(("Arr.",))))
     front.until_shown("completed")
     sent = stand.provider.requests[-1].body

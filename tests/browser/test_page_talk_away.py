@@ -85,7 +85,7 @@ def test_a_question_of_who_is_offline_waits_and_is_sent_once(front: Front, stand
     for number, prompt in enumerate(prompts):
         front.say(prompt)
         front.until_shown("queued", 3 + number, text=prompt)
-    assert not front.tab.do(front.find("stop").is_visible())
+    front.tab.do(front.find("stop").wait_for(state="hidden"))
     front.tab.do(context.set_offline(False))
     front.until_shown("completed", 6, text="two")
     assert [asked(stand, prompt) for prompt in prompts] == [1, 1]

@@ -43,6 +43,7 @@ def test_what_is_thought_of_an_answer_is_kept_and_taken_back(front: Front, stand
     front.until_shown("completed")
     assert pressed(front, *names) == ["true", "false", "true"]
     front.tab.do(front.find("helpful-yes").click())
+    front.until(lambda: pressed(front, *names) == ["false", "false", "true"])
     front.tab.do(front.find("rating-4").click())
     front.until(lambda: pressed(front, *names) == ["false", "false", "false"])
 
@@ -95,6 +96,7 @@ def test_a_reader_who_went_up_is_left_there(front: Front, stand: Standing) -> No
     stand.provider.hold()
     front.say(stand.prompt(Answer((page, page, page), gate_after=1)))
     front.until_shown("running")
+    front.tab.do(expect(front.find("message").last).to_contain_text("paragraph 39"))
     log = front.tab.page.get_by_role("log")
     at_the_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight < 2"
     front.until(lambda: front.tab.do(log.evaluate(at_the_end)))
