@@ -14,6 +14,7 @@ from postgres import Postgres, migrated_copy
 from runnel.errors import Code, RunnelError
 from runnel.store import postgres_pool
 from runnel.store.engine import Database
+from runnel.store.postgres_pool import PostgresConnection, PostgresPool
 from runnel.store.statements import Statement
 from runnel.store.tables import CheckpointRow, UserRow
 from waiting import POLL_SECONDS, POLLS
@@ -151,7 +152,7 @@ async def test_a_statement_that_was_cancelled_is_not_waited_for(
     sleeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sleeping
-    # Its place is free at once, and it is given to nobody.
+    # It is given to nobody, and its place is free once it is closed.
     async with database.write() as first, database.write() as second:
         assert pid not in {await backend_of(first), await backend_of(second)}
     for _ in range(POLLS):
@@ -197,3 +198,72 @@ async def test_what_is_given_back_behind_the_end_is_closed(database: Database) -
         await database.close()
     assert database._pool is not None
     assert not database._pool._kept
+
+
+@pytest.mark.parametrize("reading", [False, True], ids=["write", "read"])
+async def test_a_connection_that_is_gone_before_the_end_is_one_that_is_away(
+    database: Database, *, reading: bool
+) -> None:
+    async def lose() -> None:
+        async with database.read() if reading else database.write() as connection:
+            await connection.execute(text("SELECT 1"))
+            raw: Any = await connection.get_raw_connection()
+            raw.driver_connection.terminate()
+
+    for _ in range(PLACES + 1):  # and its place is free again
+        with pytest.raises(RunnelError) as refused:
+            await lose()
+        assert refused.value.code is Code.STORE_UNAVAILABLE
+    await database.check()
+
+
+async def test_there_are_never_more_connections_than_places(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, drop = PostgresPool._opened, PostgresConnection.drop
+    there = most = 0
+
+    async def counted(pool: PostgresPool) -> PostgresConnection:
+        nonlocal there, most
+        there += 1
+        most = max(most, there)
+        return await opened(pool)
+
+    async def uncounted(connection: PostgresConnection) -> None:
+        nonlocal there
+        await drop(connection)
+        there -= 1
+
+    monkeypatch.setattr(PostgresPool, "_opened", counted)
+    monkeypatch.setattr(PostgresConnection, "drop", uncounted)
+    begun: asyncio.Queue[None] = asyncio.Queue()
+
+    async def sleep() -> None:
+        async with database.write() as connection:
+            assert isinstance(connection, PostgresConnection)
+            begun.put_nowait(None)
+            await connection.fetch("SELECT pg_sleep(20)", [])
+
+    for _ in range(5):
+        sleeping = [asyncio.create_task(sleep()) for _ in range(PLACES)]
+        for _ in sleeping:
+            await begun.get()
+        for task in sleeping:
+            task.cancel()
+        await asyncio.gather(*(database.check() for _ in range(PLACES)))
+    assert most == PLACES
+
+
+async def test_a_column_that_changes_fails_once_for_all_connections(database: Database) -> None:
+    async def named() -> object:
+        async with database.read() as connection:
+            return await _NAMED.rows(connection, {"who": "ana"})
+
+    async with database.read(), database.read():
+        pass
+    await asyncio.gather(named(), named())
+    async with database.write() as connection:
+        await connection.execute(text("ALTER TABLE users ALTER COLUMN name TYPE text"))
+    with pytest.raises(DBAPIError, match="cached statement plan"):
+        await named()
+    assert [await asyncio.gather(named(), named()) for _ in range(2)] == [[[], []]] * 2

@@ -98,14 +98,14 @@ class RedisChannel:
                 await subscription.subscribe(self._name)
             heard_at = loop.time()
             while loop.time() - heard_at < self._timeout_seconds:
-                # A read that fails connects again, which may hang.
+                # What fails connects again, which may hang.
                 async with asyncio.timeout(self._timeout_seconds):
                     message: dict[str, Any] | None = await subscription.get_message(
                         timeout=ping_seconds
                     )
-                if message is None:
-                    await subscription.ping()
-                    continue
+                    if message is None:
+                        await subscription.ping()
+                        continue
                 heard_at = loop.time()
                 if message["type"] == "message":
                     hear(message["data"])

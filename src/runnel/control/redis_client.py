@@ -4,8 +4,9 @@ Whoever calls bounds the call by `asyncio.timeout`. The client's own bound of a 
 `asyncio.wait_for`, which before Python 3.12 may swallow that its task was cancelled.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -39,4 +40,6 @@ async def open_redis(
     try:
         yield client
     finally:
-        await client.aclose()
+        with suppress(*FAULTS):  # over TLS it waits for a word of the other end
+            async with asyncio.timeout(timeout_seconds):
+                await client.aclose()

@@ -12,6 +12,7 @@ from asyncpg.exceptions import (
     IntegrityConstraintViolationError,
     InterfaceError,
     InternalClientError,
+    InvalidCachedStatementError,
     PostgresError,
     SyntaxOrAccessError,
 )
@@ -105,6 +106,12 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, ConnectionError)
 
 
+def is_outdated(error: BaseException) -> bool:
+    """Whether the schema has changed behind a statement that was prepared."""
+    orig = error.orig if isinstance(error, DBAPIError) else None
+    return isinstance(getattr(orig, "__cause__", None), InvalidCachedStatementError)
+
+
 def wrapped(error: Exception, statement: str, dialect: Dialect, *, gone: bool) -> BaseException:
     """The driver's error as SQLAlchemy would have raised it, without the values."""
     dbapi: Any = dialect.dbapi
@@ -115,7 +122,7 @@ def wrapped(error: Exception, statement: str, dialect: Dialect, *, gone: bool) -
         InternalClientError: dbapi.InternalError,
     }
     kind: Any = next((kinds[each] for each in kinds if isinstance(error, each)), dbapi.Error)
-    own: Exception = kind(str(error), error)
+    own: Exception = kind(error.args[0], error)  # as text it would show values
     own.__cause__ = error
     return DBAPIError.instance(
         statement,

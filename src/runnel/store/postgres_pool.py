@@ -21,6 +21,7 @@ from runnel.store.line import Line
 from runnel.store.statements import DirectConnection, Values
 
 #: Whatever stands between may forget a connection that says nothing for minutes, and tell nobody.
+#: (A look, which has no BEGIN, fails on one whose end has not been read yet.)
 _FRESH_SECONDS: Final = 30.0
 #: All that one row shows is of one moment: the row itself, its checkpoints, its message.
 _READING: Final = {"isolation": "repeatable_read", "readonly": True}
@@ -74,24 +75,23 @@ class PostgresPool:
 
     async def undo(self, connection: "PostgresConnection", error: BaseException) -> None:
         """Gives up what was begun."""
+        if postgres.is_outdated(error):  # what the others have prepared is, too
+            self._drop_kept()
+        well = False
         try:
             # Who was cancelled, or has waited too long, does not wait for the driver once more.
             waits = isinstance(error, Exception) and not isinstance(error, OSError)
-            if waits and await connection.undo():
-                self._give_back(connection)
-            else:
-                self._drop(connection)
-        except BaseException:
-            self._drop(connection)
-            raise
+            well = waits and await connection.undo()
         finally:
-            self._line.leave(error)
+            if well:
+                self._give_back(connection)
+                self._line.leave(error)
+            else:  # only then may the next in line open one
+                self._drop(connection).add_done_callback(lambda _: self._line.leave(error))
 
     async def close(self) -> None:
         self._closed = True
-        for connection in self._kept:
-            self._drop(connection)
-        self._kept.clear()
+        self._drop_kept()
         if self._closing:
             await asyncio.wait(self._closing)
 
@@ -125,10 +125,16 @@ class PostgresPool:
             connection.used_at = time.monotonic()
             self._kept.append(connection)
 
-    def _drop(self, connection: "PostgresConnection") -> None:
+    def _drop_kept(self) -> None:
+        for connection in self._kept:
+            self._drop(connection)
+        self._kept.clear()
+
+    def _drop(self, connection: "PostgresConnection") -> asyncio.Task[None]:
         task = asyncio.create_task(connection.drop())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
 
 
 class PostgresConnection(DirectConnection):
@@ -150,7 +156,7 @@ class PostgresConnection(DirectConnection):
         if self.in_transaction():  # so SQLAlchemy says of whatever went through it
             await self.commit()
         if (transaction := self._transaction) is not None:
-            await self._ask(transaction.commit(), "COMMIT")
+            await self._ask(self._commit(transaction), "COMMIT")
             self._transaction = None
 
     async def undo(self) -> bool:
@@ -194,6 +200,11 @@ class PostgresConnection(DirectConnection):
     async def _start(self, how: Values) -> None:
         self._transaction = self.direct.transaction(**how)
         await self._transaction.start()
+
+    async def _commit(self, transaction: Any) -> None:
+        await (
+            transaction.commit()
+        )  # which raises before it is awaited, where the connection is gone
 
     async def _ask(self, question: Any, text: str) -> Any:
         try:
