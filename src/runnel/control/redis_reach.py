@@ -15,6 +15,8 @@ _T = TypeVar("_T")
 _LOOK_SECONDS: Final = 1.0
 #: A timer that comes so late says that the loop was held: of the time that a call may take.
 _HELD: Final = 0.1
+#: So often the time of a call begins anew: a loop that is held for ever is no excuse.
+_MOST_ANEW: Final = 3
 
 
 class AwayError(Exception):
@@ -69,6 +71,7 @@ class _listening:  # noqa: N801 - reads as a statement
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._bound = asyncio.timeout(None)
+        self._anew = 0
 
     async def __aenter__(self) -> None:
         await self._bound.__aenter__()
@@ -90,7 +93,8 @@ class _listening:  # noqa: N801 - reads as a statement
 
     def _end(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._due > self._seconds * _HELD:
+        if now - self._due > self._seconds * _HELD and self._anew < _MOST_ANEW:
+            self._anew += 1
             self._begin()
         else:
             self._bound.reschedule(now)
