@@ -402,3 +402,14 @@ class Filled:
         table = self._tables[which]
         known = {column: value for column, value in values.items() if column in table.columns}
         self._connection.execute(table.insert().values(**known))
+
+
+async def test_who_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    for number in range(40):
+        url = f"sqlite+aiosqlite:///{tmp_path / f'{number}.db'}"
+        databases = [Database(url, pool_size=1, timeout_seconds=5) for _ in range(8)]
+        try:
+            await asyncio.gather(*(database.check() for database in databases))
+        finally:
+            for database in databases:
+                await database.close()

@@ -5,8 +5,10 @@ No transaction may be held while a stream runs.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +17,7 @@ from sqlalchemy import Connection, NullPool, event, make_url, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from runnel.errors import AwayError, RunnelError, StartupError
 from runnel.store.brief import MOST_CHARACTERS, Brief
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 _log = structlog.stdlib.get_logger()
 _WRITES: Final = "runnel_writes"
+#: Between two tries to make a new file of SQLite's what it is to be.
+_WAL_PAUSE: Final = 0.01
 #: After so many brief commits, a few megabytes, SQLite's log is taken into its file.
 _CHECKPOINT_COMMITS: Final = 200
 
@@ -72,7 +77,9 @@ class Database:
             connect_args={"timeout": self.timeout_seconds},
             json_serializer=to_json,
         )
-        event.listen(engine.sync_engine, "connect", _configure_sqlite)
+        event.listen(
+            engine.sync_engine, "connect", partial(_configure_sqlite, self.timeout_seconds)
+        )
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
 
@@ -228,14 +235,28 @@ class Database:
         await self.engine.dispose()
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(seconds: float, connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: _begin_sqlite says when and how.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _use_wal(cursor, until=time.monotonic() + seconds)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _use_wal(cursor: Any, *, until: float) -> None:
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # Of those who open a new file together SQLite tells some so at once, whatever the busy
+            # timeout: each would wait for the other.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        else:
+            return
+        await_only(asyncio.sleep(_WAL_PAUSE))
 
 
 def _begin_sqlite(connection: Connection) -> None:
