@@ -202,9 +202,8 @@ class PostgresConnection(DirectConnection):
         await self._transaction.start()
 
     async def _commit(self, transaction: Any) -> None:
-        await (
-            transaction.commit()
-        )  # which raises before it is awaited, where the connection is gone
+        # Here, for where the connection is gone it raises before it is awaited.
+        await transaction.commit()
 
     async def _ask(self, question: Any, text: str) -> Any:
         try:
