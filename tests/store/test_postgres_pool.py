@@ -1,7 +1,7 @@
 """Postgres' connections: what each transaction asks of them, and which are used again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -217,9 +217,9 @@ async def test_a_connection_that_is_gone_before_the_end_is_one_that_is_away(
     await database.check()
 
 
-async def test_there_are_never_more_connections_than_places(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def most_there(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many connections there were at most at a time."""
     opened, drop = PostgresPool._opened, PostgresConnection.drop
     there = most = 0
 
@@ -236,6 +236,23 @@ async def test_there_are_never_more_connections_than_places(
 
     monkeypatch.setattr(PostgresPool, "_opened", counted)
     monkeypatch.setattr(PostgresConnection, "drop", uncounted)
+    return lambda: most
+
+
+async def cancel_together(
+    work: Callable[[], Coroutine[Any, Any, None]], begun: asyncio.Queue[None]
+) -> None:
+    """As many as there are places, once each has said that it has begun."""
+    working = [asyncio.create_task(work()) for _ in range(PLACES)]
+    for _ in working:
+        await begun.get()
+    for task in working:
+        task.cancel()
+
+
+async def test_there_are_never_more_connections_than_places(
+    database: Database, most_there: Callable[[], int]
+) -> None:
     begun: asyncio.Queue[None] = asyncio.Queue()
 
     async def sleep() -> None:
@@ -245,13 +262,37 @@ async def test_there_are_never_more_connections_than_places(
             await connection.fetch("SELECT pg_sleep(20)", [])
 
     for _ in range(5):
-        sleeping = [asyncio.create_task(sleep()) for _ in range(PLACES)]
-        for _ in sleeping:
-            await begun.get()
-        for task in sleeping:
-            task.cancel()
+        await cancel_together(sleep, begun)
         await asyncio.gather(*(database.check() for _ in range(PLACES)))
-    assert most == PLACES
+    assert most_there() == PLACES
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
+async def test_nor_when_who_begins_is_cancelled(
+    database: Database,
+    most_there: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kept: bool,
+) -> None:
+    begun: asyncio.Queue[None] = asyncio.Queue()
+
+    async def begin_as(connection: PostgresConnection, _how: object) -> None:
+        begun.put_nowait(None)
+        await connection.fetch("SELECT pg_sleep(20)", [])
+
+    async def begin() -> None:
+        async with database.write():
+            raise AssertionError("it never begins")
+
+    for _ in range(5):
+        if kept:
+            await asyncio.gather(*(database.check() for _ in range(PLACES)))
+        with monkeypatch.context() as patched:
+            patched.setattr(PostgresConnection, "begin_as", begin_as)
+            await cancel_together(begin, begun)
+        await asyncio.gather(*(database.check() for _ in range(PLACES)))
+    assert most_there() == PLACES
 
 
 async def test_a_column_that_changes_fails_once_for_all_connections(database: Database) -> None:

@@ -57,11 +57,23 @@ class PostgresPool:
     async def begin(self, how: Values | None) -> "PostgresConnection":
         """Has to be followed by `end` or `undo`. Raises DBAPIError, OSError."""
         await self._line.__aenter__()
-        try:
-            return await self._begun(how)
-        except BaseException as error:
-            self._line.leave(error)
-            raise
+        while True:
+            kept = self._kept.pop() if self._kept else None
+            try:
+                connection = kept or await self._opened()
+            except BaseException as error:
+                self._line.leave(error)
+                raise
+            try:
+                await connection.begin_as(how)
+            except BaseException as error:
+                if kept is None or not postgres.is_gone(error):
+                    self._leave_once_closed(connection, error)
+                    raise
+                # Nothing was done yet, and another, or a new one, may be well.
+                self._drop(connection)
+            else:
+                return connection
 
     async def end(self, connection: "PostgresConnection") -> None:
         """Commits."""
@@ -86,28 +98,14 @@ class PostgresPool:
             if well:
                 self._give_back(connection)
                 self._line.leave(error)
-            else:  # only then may the next in line open one
-                self._drop(connection).add_done_callback(lambda _: self._line.leave(error))
+            else:
+                self._leave_once_closed(connection, error)
 
     async def close(self) -> None:
         self._closed = True
         self._drop_kept()
         if self._closing:
             await asyncio.wait(self._closing)
-
-    async def _begun(self, how: Values | None) -> "PostgresConnection":
-        while True:
-            kept = self._kept.pop() if self._kept else None
-            connection = kept or await self._opened()
-            try:
-                await connection.begin_as(how)
-            except BaseException as error:
-                self._drop(connection)
-                # Nothing was done yet, and another, or a new one, may be well.
-                if kept is None or not postgres.is_gone(error):
-                    raise
-            else:
-                return connection
 
     async def _opened(self) -> "PostgresConnection":
         connection = PostgresConnection(self._engine)
@@ -124,6 +122,10 @@ class PostgresPool:
         else:
             connection.used_at = time.monotonic()
             self._kept.append(connection)
+
+    def _leave_once_closed(self, connection: "PostgresConnection", error: BaseException) -> None:
+        """Only then may the next in line open one."""
+        self._drop(connection).add_done_callback(lambda _: self._line.leave(error))
 
     def _drop_kept(self) -> None:
         for connection in self._kept:
