@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chromium import Chromium
 from front import Front
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 from talking_page import at_the_page, session_of
 
 from provider import Answer
@@ -46,6 +46,31 @@ def test_what_is_thought_of_an_answer_is_kept_and_taken_back(front: Front, stand
     front.until(lambda: pressed(front, *names) == ["false", "false", "true"])
     front.tab.do(front.find("rating-4").click())
     front.until(lambda: pressed(front, *names) == ["false", "false", "false"])
+
+
+def test_what_was_pressed_last_stands_though_what_was_pressed_before_takes_longer(
+    front: Front, stand: Standing
+) -> None:
+    front.say(stand.prompt(Answer(("Well.",))))
+    front.until_shown("completed")
+    session_of(front)
+    held: list[Route] = []
+
+    async def hold_the_first(route: Route) -> None:
+        if held:
+            await route.continue_()
+        held.append(route)
+
+    front.tab.do(front.tab.page.route("**/reaction", hold_the_first))
+    front.tab.do(front.find("rating-2").click())
+    front.until(lambda: len(held) == 1)
+    front.tab.do(front.find("rating-5").click())
+    front.tab.do(front.tab.page.evaluate("fetch('/healthz')"))
+    front.tab.do(held[0].continue_())
+    front.until(lambda: pressed(front, "rating-2", "rating-5") == ["false", "true"])
+    front.tab.do(front.tab.page.reload())
+    front.until_shown("completed")
+    assert pressed(front, "rating-2", "rating-5") == ["false", "true"]
 
 
 def test_what_an_answer_took_stands_under_it_at_once_and_after_a_reload(

@@ -30,6 +30,7 @@ export class Conversation extends EventTarget {
   /** @type {Map<string, string>} keys of messages that were shown before they had an id */
   #keys = new Map();
   /** @type {Promise<void> | null} */ #reading = null;
+  #reacting = Promise.resolve();
   #changes = 0;
   #left = false;
 
@@ -285,8 +286,16 @@ export class Conversation extends EventTarget {
     this.#tell("written");
   }
 
+  /** One after the other: what was pressed last stands, whatever the network's order.
+   *  Raises RunnelError. @param {Message} message @param {Partial<Reaction>} changes */
+  react(message, changes) {
+    const reacted = this.#reacting.then(() => this.#react(message, changes));
+    this.#reacting = reacted.catch(() => {});
+    return reacted;
+  }
+
   /** @param {Message} message @param {Partial<Reaction>} changes */
-  async react({ message_id }, changes) {
+  async #react({ message_id }, changes) {
     const id = /** @type {string} */ (this.#id);
     const reactions = await this.#client.sessions.react(id, message_id, changes);
     this.#changes++;
