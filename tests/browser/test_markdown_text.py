@@ -69,6 +69,20 @@ def test_every_beginning_of_plain_text_is_shown(page: Shown) -> None:
             assert wrong == []
 
 
+def test_a_text_that_had_ended_goes_on_in_pieces(page: Shown) -> None:
+    """As when an answer is asked for again: what was shown, nothing, had ended."""
+    for begun in ("", "# a\n\nb *c"):
+        text = f"{begun}*, and\n\n- d\n- e"
+        went_on = page.run(
+            "async ([begun, pieces]) => { begin().set(begun); answer.end(); await answer.settled;"
+            " answer.set(begun); for (const piece of pieces) { answer.append(piece); answer.work(Infinity); }"
+            " answer.end(); await answer.settled;"
+            " const html = element.innerHTML; element.remove(); return html; }",
+            [begun, [*text.removeprefix(begun)]],
+        )
+        assert went_on == page.whole(text)["html"]
+
+
 def test_another_text_replaces_what_is_shown(page: Shown) -> None:
     """And one that goes on leaves it alone."""
     page.run("async () => { begin().set('# a\\n\\nb *c'); await answer.settled; }")

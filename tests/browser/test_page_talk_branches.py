@@ -51,6 +51,25 @@ def test_another_answer_stands_beside_the_first_here_there_and_after_a_reload(
     assert shown_branch(front) == stored_branch(stand, session_id)
 
 
+def test_another_answer_is_shown_as_the_first_was(front: Front, stand: Standing) -> None:
+    pieces = ("# Head\n\nSome *wo", "rds*, and\n\n- a l", "ist\n- of `two`")
+    text = "Head\n\nSome words, and\n\na list\nof two"
+    stand.provider.hold()
+    front.say(stand.prompt(Answer(pieces, gate_after=1)))
+
+    def html() -> str:
+        # In two parts, each of which is shown by itself.
+        front.until_shown("running", text="Head\n\nSome *wo")
+        stand.provider.release()
+        front.until_shown("completed", text=text)
+        return front.tab.do(front.find("message").last.inner_html())
+
+    first = html()
+    stand.provider.hold()
+    front.tab.do(front.find("regenerate").last.click())
+    assert html() == first
+
+
 def test_a_question_in_other_words_grows_a_branch_and_loses_none(
     front: Front, stand: Standing, chromium: Chromium
 ) -> None:

@@ -33,7 +33,7 @@ export class AnswerText {
 
   /** The whole text is this. More may come. @param {string} text */
   set(text) {
-    if (!text.startsWith(this.#text) || (this.#ended && text !== this.#text)) {
+    if (this.#ended || !text.startsWith(this.#text)) {
       this.#element.replaceChildren();
       this.#blocks = new Blocks(this.#element);
       [this.#text, this.#coming, this.#begun, this.#ended] = ["", "", false, false];

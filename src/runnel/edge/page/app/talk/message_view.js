@@ -178,6 +178,7 @@ export class MessageView {
       this.#text = /** @type {any} */ (event).detail.text;
       this.#shown.set(/** @type {string} */ (this.#text));
     });
+    if (answer.end) this.#shown.end();
     for (const end of ["end", "aborted", "failed"]) {
       answer.addEventListener(end, () => this.#shown.end());
     }
