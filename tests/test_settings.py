@@ -128,6 +128,31 @@ def test_origins_are_kept_as_browsers_spell_them(monkeypatch: pytest.MonkeyPatch
     assert load_settings(dotenv=None).cors_origins == origins
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CORS_ORIGINS", "example.com"),
+        ("CORS_ORIGINS", "https://a.example/path"),
+        ("CORS_ORIGINS", '["https://a.example"]'),
+        ("FORWARDED_ALLOW_IPS", "nonsense"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1,*"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
+    ],
+)
+def test_what_would_never_match_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartupError, match=f"^{name}: are "):
+        load_settings(dotenv=None)
+
+
+@pytest.mark.parametrize("value", ["*", "10.0.0.1", " 10.0.0.0/8, ::1 ,fd00::/8", ""])
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
+    assert load_settings(dotenv=None).forwarded_allow_ips == value.strip()
+
+
 def test_the_example_file_names_settings_that_exist() -> None:
     example = Path(__file__).parents[1] / ".env.example"
     names = {

@@ -6,6 +6,7 @@ Values come from the environment, then from `.env` in the working directory. Wha
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -21,6 +22,14 @@ Days = Annotated[float, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1)]
 MIN_SECRET_BYTES = 32
 _TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
+
+
+def _parts(value: str) -> list[str]:
+    """What stands between commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _as_sent(origin: str) -> str:
@@ -67,8 +76,28 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(_as_sent(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(_as_sent(part) for part in _parts(value))
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin in ("*", "null") or _ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("are origins as browsers send them, as https://example.com, or *")
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        try:
+            # All else would be taken, and never be found to match.
+            for part in _parts(value) if value.strip() != "*" else ():
+                ip_network(part)
+        except ValueError:
+            raise ValueError(
+                "are addresses and networks, as 10.0.0.7,172.28.0.0/16, or * alone for everybody"
+            ) from None
+        return value.strip()
 
     @field_validator("log_level", mode="before")
     @classmethod

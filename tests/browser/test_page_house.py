@@ -1,5 +1,6 @@
 """What stands around the talk: signing in, the list of sessions, addresses, settings, the account."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -124,6 +125,27 @@ def test_a_session_is_renamed_closed_opened_again_taken_along_and_deleted(
     front.until(lambda: stand.client.get(shape).status_code == 404)
     front.tab.do(expect(entry(front, session)).to_have_count(0))
     front.tab.do(expect(front.find("message")).to_have_count(0))
+
+
+def test_what_becomes_of_a_session_elsewhere_is_seen_where_it_is_open(
+    front: Front, stand: Standing
+) -> None:
+    session = titled(stand, "as it was", "a question of elsewhere")
+    front.tab.do(front.tab.page.goto(f"{stand.server.url}/?session={session}"))
+    front.until_shown("completed")
+    # As whoever comes back to the tab does.
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    shape = f"/api/chat/sessions/{session}"
+    assert stand.client.patch(shape, json={"title": "as it is"}).status_code == 200
+    front.tab.run(look)
+    front.tab.do(expect(front.tab.page).to_have_title(re.compile("as it is")))
+    front.tab.do(front.find("composer").fill("half a question"))
+    assert stand.client.delete(f"{shape}?purge=true").status_code == 204
+    front.tab.run(look)
+    front.until(lambda: "was deleted" in (notes(front) or ""))
+    front.until(lambda: front.messages() == [])
+    assert "session=" not in front.tab.page.url
+    assert front.tab.do(front.find("composer").input_value()) == "half a question"
 
 
 def test_what_is_searched_for_is_found_in_titles_and_messages(

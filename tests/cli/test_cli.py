@@ -144,6 +144,14 @@ def test_a_bad_models_file_stops_the_start(run: Run, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_models_file_that_was_named_and_is_not_there_is_told(run: Run) -> None:
+    """The server serves all the same: the file may come yet."""
+    assert run("check", MODELS_FILE="").stderr == ""
+    told = run("check", MODELS_FILE="conf/typo.json")
+    assert told.returncode == 0
+    assert told.stderr == "MODELS_FILE: conf/typo.json is not there\n"
+
+
 def test_a_database_that_does_not_open_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     for url in ("sqlite:///taken/runnel.db", "sqlite:///taken"):
@@ -162,6 +170,8 @@ def test_a_database_that_does_not_open_is_one_line(run: Run, tmp_path: Path) -> 
         (b"", {"DATA_DIR": ".env", "DATABASE_URL": "sqlite:///d.db"}, "cannot keep a secret"),
         (b"", {"ROOT_PATH": "/chat"}, "ROOT_PATH: /chat is how routes"),
         (b"", {"ROOT_PATH": "/ws"}, "ROOT_PATH: /ws is how routes"),
+        (b"", {"HOST": "no.such.host.invalid"}, "HOST is an address of this machine"),
+        (b"", {"HOST": "192.0.2.1"}, "HOST is an address of this machine"),
     ],
 )
 def test_what_keeps_the_server_from_starting_is_one_line(

@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
 
 from runnel.models.building import Aliases, Builder
 from runnel.models.catalog import ModelCatalog, strict
 from runnel.models.entries import CatalogConfig
 from runnel.secret_values import reveal
 from runnel.settings import Settings, environment_value
+
+_log = structlog.stdlib.get_logger()
 
 
 @asynccontextmanager
@@ -25,6 +30,8 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
 @asynccontextmanager
 async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
     """The models alone, read from their file; no provider is asked. Raises StartupError."""
+    if absent := absent_file(settings):
+        _log.warning("models.no_file", file=str(absent))
     catalog = ModelCatalog(
         Builder(_config(settings)),
         ping_seconds=settings.startup_check_seconds,
@@ -45,6 +52,12 @@ async def open_aliases(settings: Settings) -> AsyncGenerator[Aliases]:
         yield builder.judge().aliases
     finally:
         await builder.close()
+
+
+def absent_file(settings: Settings) -> Path | None:
+    """What MODELS_FILE names, if it is not there: that is no fault, but may be a slip."""
+    named = "models_file" in settings.model_fields_set
+    return settings.models_file if named and not settings.models_file.exists() else None
 
 
 def _config(settings: Settings) -> CatalogConfig:

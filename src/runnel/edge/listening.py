@@ -1,5 +1,6 @@
 """The socket that the server listens on, and how WebSockets are spoken on it."""
 
+import errno
 import socket
 from typing import Final, TypedDict
 
@@ -71,6 +72,10 @@ def open_port(bound: socket.socket) -> None:
 
 
 def _refused(host: str, port: int, error: OSError) -> StartupError:
-    return StartupError(
-        f"cannot listen on {host} port {port} ({error.strerror}); choose another with PORT=8001"
+    wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    remedy = (
+        "HOST is an address of this machine: 127.0.0.1 for itself, 0.0.0.0 for everybody"
+        if wrong_host
+        else "choose another with PORT=8001"
     )
+    return StartupError(f"cannot listen on {host} port {port} ({error.strerror}); {remedy}")

@@ -54,7 +54,7 @@ def _imported(alias: str, name: str) -> Graph:
             found = getattr(found, part)
     except ImportError as error:
         hint = (
-            "; install the extra: pip install 'runnel[langgraph]'"
+            "; in Runnel's folder: .venv/bin/pip install -e '.[langgraph]'"
             if (error.name or "").partition(".")[0] == "langgraph"
             else ""
         )

@@ -120,7 +120,8 @@ def _tracing(config: TelemetryConfig, conceal: Callable[[str], str]) -> "Tracing
         from runnel.telemetry.tracing import Tracing  # noqa: PLC0415 - as said
     except ImportError as error:
         raise StartupError(
-            f'TRACING=true needs {error.name}: pip install "runnel[tracing]"'
+            f"TRACING=true needs {error.name};"
+            " in Runnel's folder: .venv/bin/pip install -e '.[tracing]'"
         ) from None
     try:
         return Tracing(config.version, conceal)

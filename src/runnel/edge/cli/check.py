@@ -20,10 +20,16 @@ def check() -> None:
 
 
 async def _check() -> None:
-    from runnel.bootstrap.models import open_models  # noqa: PLC0415 - completion stays quick
+    from runnel.bootstrap.models import (  # noqa: PLC0415 - completion stays quick
+        absent_file,
+        open_models,
+    )
     from runnel.edge.cli.quiet import set_up_quietly  # noqa: PLC0415 - same
 
-    async with open_models(set_up_quietly()) as catalog:
+    settings = set_up_quietly()
+    if absent := absent_file(settings):
+        typer.echo(f"MODELS_FILE: {absent} is not there", err=True)
+    async with open_models(settings) as catalog:
         await catalog.check()
         for listed in catalog.listed():
             if listed.available:

@@ -19,6 +19,7 @@
  * @property {(sessionId: string | null) => void} open goes to a session; null: a new one
  * @property {(session: any) => void} opened what is shown now, as the API tells of it: for the
  *   address, the title, the list and the settings
+ * @property {(sessionId: string) => void} gone somebody has deleted it
  * @property {() => void} changed the list of sessions is not what it was, in all tabs
  */
 

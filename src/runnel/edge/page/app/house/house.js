@@ -26,12 +26,14 @@ const t = words({
     newSession: "New session",
     admin: "Administration",
     unknown: "That session is not there, or is not yours. Here is a new one.",
+    gone: "That session was deleted. Here is a new one.",
     notAdmin: "Only an admin can see that.",
   },
   pt: {
     newSession: "Nova sessão",
     admin: "Administração",
     unknown: "Esta sessão não existe ou não é sua. Aqui está uma nova.",
+    gone: "Esta sessão foi excluída. Aqui está uma nova.",
     notAdmin: "Só um administrador pode ver isto.",
   },
 });
@@ -75,6 +77,7 @@ export class House {
       options: () => this.#choices.options(),
       open: (session) => this.open(session),
       opened: (session) => this.#opened(session),
+      gone: (session) => this.#gone(session),
       changed: () => this.#changed(),
     };
     this.#app = app;
@@ -273,6 +276,19 @@ export class House {
   #deleted(session) {
     this.#tabs.tell();
     if (session.session_id !== this.#place.session) return;
+    rename(NEW);
+    this.#show(NEW);
+  }
+
+  /** Somebody has deleted it elsewhere. What was being written is not lost. @param {string} sessionId */
+  #gone(sessionId) {
+    if (sessionId !== this.#place.session) return;
+    const { id } = this.#me;
+    const { text } = draftOf(id, sessionId);
+    if (text && !draftOf(id, null).text) keepDraft(id, null, { text, files: [] });
+    keepDraft(id, sessionId, { text: "", files: [] });
+    this.#notes.tell(t("gone"));
+    this.#list.read();
     rename(NEW);
     this.#show(NEW);
   }

@@ -16,7 +16,7 @@ import { MessageTree } from "./tree.js";
 
 /**
  * Tells `change`, `begun` (a new session has its id), `written`, `first` (token of an answer),
- * `ended` and `refused`.
+ * `ended`, `refused` and `gone` (somebody has deleted the session).
  */
 export class Conversation extends EventTarget {
   /** @type {any} the session as the API tells of it; null for a new one */
@@ -83,10 +83,16 @@ export class Conversation extends EventTarget {
     const { last_message_id, running_generation_id, status } = session;
     return (
       this.session !== null &&
+      session.title === this.session.title &&
       last_message_id === this.#leafId &&
       (running_generation_id === null || running.includes(running_generation_id)) &&
       (status === "closed") === this.closed
     );
+  }
+
+  /** The server has said that there is no such session any more. */
+  lose() {
+    this.#tell("gone");
   }
 
   /** @returns {Item[]} the branch that is shown, and what was asked after it */

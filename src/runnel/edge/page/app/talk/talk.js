@@ -128,6 +128,7 @@ export class Talk {
     on("change", () => this.#changed());
     on("begun", () => this.#try(this.#begun(conversation)));
     on("written", () => this.#app.changed());
+    on("gone", () => this.#app.gone(/** @type {string} */ (conversation.id)));
     on("first", () => this.#announce("begun"));
     on("ended", ({ detail }) => {
       this.#announce(detail);

@@ -3,7 +3,7 @@
  * has it read again. What is said comes another way: here it is only told that there is something.
  */
 
-/** @import { RunnelClient } from "../../client.js" */
+/** @import { RunnelClient, RunnelError } from "../../client.js" */
 /** @import { Conversation } from "./conversation.js" */
 
 /** With a socket that tells of answers, looking is for what it does not tell: another branch. */
@@ -59,8 +59,9 @@ export class Watch {
       const id = /** @type {string} */ (this.#conversation.id);
       const session = await this.#client.sessions.get(id);
       if (!this.#conversation.isLike(session)) await this.#conversation.read();
-    } catch {
-      // The next look will tell; that the server is away is told elsewhere.
+    } catch (error) {
+      // Else the next look will tell; that the server is away is told elsewhere.
+      if (/** @type {RunnelError} */ (error).code === "not_found") this.#conversation.lose();
     }
     if (!this.#stopped.signal.aborted) this.#wait();
   }
