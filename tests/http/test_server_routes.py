@@ -50,6 +50,15 @@ def test_the_page_stands_below_whatever_path_there_is(http: Callable[..., httpx.
         assert str(client.base_url.join("/chat-server/api/generate")) in detail
 
 
+@pytest.mark.parametrize("path", ["/", "/client.js", "/page/app/main.js"])
+def test_what_a_browser_reads_has_a_head(house: House, path: str) -> None:
+    """For whoever looks whether it is there."""
+    head, answer = house.http.head(path), house.http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length", "content-security-policy", "etag"):
+        assert head.headers.get(name) == answer.headers.get(name)
+
+
 def test_any_page_may_import_the_client(house: House) -> None:
     answer = house.http.get("/client.js", headers={"Origin": ORIGIN})
     assert answer.status_code == 200

@@ -28,6 +28,7 @@ PAGE_CSP: Final = content_security_policy(
 router = APIRouter(include_in_schema=False)
 
 
+@router.head("/")
 @router.get("/")
 async def page() -> HTMLResponse:
     return HTMLResponse(
@@ -35,6 +36,7 @@ async def page() -> HTMLResponse:
     )
 
 
+@router.head("/client.js")
 @router.get("/client.js")
 async def client(request: Request) -> Response:
     answer = _ASSETS.answer("client.js", request)
@@ -44,6 +46,7 @@ async def client(request: Request) -> Response:
     return answer
 
 
+@router.head("/page/{name:path}")
 @router.get("/page/{name:path}")
 async def page_file(name: str, request: Request) -> Response:
     return _ASSETS.answer(name, request)
