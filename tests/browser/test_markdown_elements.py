@@ -55,6 +55,34 @@ def page(chromium: Chromium, stand: Standing) -> Iterator[Shown]:
         assert there.run("violations") == []
 
 
+_ARABIC: Final = "مرحبا"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"- {_ARABIC}\n- b",
+        f"1. {_ARABIC}\n   - {_ARABIC}",
+        f"> {_ARABIC}\n>\n> b",
+        f"> - {_ARABIC}",
+        f"| {_ARABIC} | b |\n|---|---|\n| c | d |",
+        "\n".join(f"- {_ARABIC} {number}" for number in range(150)),  # a list of two parts
+    ],
+    ids=["list", "numbers", "quote", "list in a quote", "table", "long list"],
+)
+def test_what_is_written_from_the_right_stands_on_the_right(page: Shown, text: str) -> None:
+    """Marks, bars and columns too. What is written from the left in it, from the left."""
+    for right_to_left in (True, False):
+        directions = page.run(
+            "async text => { begin().set(text); answer.end(); await answer.settled;"
+            " const direction = (each) => getComputedStyle(each).direction;"
+            " const blocks = [...element.querySelectorAll('ul, ol, blockquote, table, li:first-child')];"
+            " const found = blocks.map(direction); element.remove(); return [...new Set(found)]; }",
+            text if right_to_left else text.replace(_ARABIC, "a"),
+        )
+        assert directions == ["rtl" if right_to_left else "ltr"]
+
+
 @pytest.mark.parametrize("text", ELEMENTS)
 def test_elements(page: Shown, text: str) -> None:
     assert page.run(_NORMAL, text) == ELEMENTS[text]

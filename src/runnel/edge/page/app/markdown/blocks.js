@@ -168,7 +168,7 @@ export class Blocks {
   #entered(depth, text, interrupts) {
     if (depth >= DEEPEST) return null;
     if (syntax.QUOTE.test(text)) {
-      const element = h("blockquote");
+      const element = h("blockquote", { dir: "auto" });
       this.#outline.make(depth, element);
       this.#outline.open.push({ kind: "quote", element });
       return syntax.quoted(text);
@@ -186,7 +186,8 @@ export class Blocks {
 
   /** @param {number} depth @param {syntax.Item} item */
   #list(depth, { mark, number }) {
-    const element = number === null ? h("ul") : h("ol", { start: number === 1 ? null : number });
+    const start = number === null || number === 1 ? null : number;
+    const element = h(number === null ? "ul" : "ol", { dir: "auto", start });
     this.#outline.make(depth, element);
     this.#outline.open.push({ kind: "list", element, mark });
   }

@@ -86,6 +86,9 @@ export class Outline {
     if (this.afterBlank && list?.kind === "list" && parent.element.hasChildNodes())
       this.#loosen(list.element);
     this.separate(parent.element);
+    // By what stands first in it a list or a quote finds its own direction, and an item of it too;
+    // whatever has a `dir` is passed over there.
+    if (parent.kind !== "root" && !parent.element.firstElementChild) element.removeAttribute("dir");
     this.#put(parent.element, element);
   }
 

@@ -55,7 +55,10 @@ export class Table {
 
   #begin() {
     this.#body = h("tbody");
-    const table = h("table", {}, h("thead", {}, this.#row("th", this.#head, true)), this.#body);
+    const head = h("thead", {}, this.#row("th", this.#head, true));
+    // By its first word, which therefore has no direction of its own.
+    head.querySelector("th")?.removeAttribute("dir");
+    const table = h("table", { dir: "auto" }, head, this.#body);
     const region = { class: "table", tabindex: 0, role: "group", "aria-label": t("table") };
     this.element.append(h("div", region, table));
   }
