@@ -147,6 +147,13 @@ def test_what_would_never_match_is_refused(
         load_settings(dotenv=None)
 
 
+@pytest.mark.parametrize("name", ["ACCESS_TOKEN_MINUTES", "REFRESH_TOKEN_DAYS"])
+def test_no_login_lasts_longer_than_dates_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "99999999999")
+    with pytest.raises(StartupError, match=f"^{name}: "):
+        load_settings(dotenv=None)
+
+
 @pytest.mark.parametrize("value", ["*", "10.0.0.1", " 10.0.0.0/8, ::1 ,fd00::/8", ""])
 def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)

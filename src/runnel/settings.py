@@ -166,8 +166,8 @@ class AccountSettings(BaseSettings):
     """Who may ask."""
 
     jwt_secret: SecretStr | None = None
-    access_token_minutes: Count = 60
-    refresh_token_days: Count = 30
+    access_token_minutes: Annotated[int, Field(ge=1, le=36_500 * 24 * 60)] = 60
+    refresh_token_days: Annotated[int, Field(ge=1, le=36_500)] = 30
     admin_username: str = "admin"
     admin_password: SecretStr | None = None
     registration: Literal["closed", "open"] = "closed"

@@ -338,8 +338,13 @@ def test_reactions_go_with_answers_and_can_be_taken_back(ada: Talker) -> None:
     assert ada.ok("PUT", path, {"rating": 4}) == {"helpful": True, "rating": 4}
     assert ada.messages("s")[1]["reactions"] == {"helpful": True, "rating": 4}
     assert ada.ok("PUT", path, {"helpful": None}) == {"helpful": None, "rating": 4}
-    for wrong in ({"rating": 0}, {"rating": 6}, {"rating": "x"}, {}, {"stars": 1}):
+    for wrong in (
+        *({"rating": rating} for rating in (0, 6, "x", "3", True, 4.5)),
+        *({"helpful": helpful} for helpful in ("yes", 1)),
+        *({}, {"stars": 1}),
+    ):
         ada.refused(422, "invalid_request", "PUT", path, wrong)
+    assert ada.messages("s")[1]["reactions"] == {"helpful": None, "rating": 4}
     question = f"{SESSIONS}/s/messages/{answered['user_message_id']}/reaction"
     ada.refused(409, "conflict", "PUT", question, {"helpful": True})
 

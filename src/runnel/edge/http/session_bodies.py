@@ -49,7 +49,7 @@ class SettingsBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     model_preference: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     language: Annotated[str, Field(max_length=64), AfterValidator(_language)] | None = None
-    stream_responses: bool | None = None
+    stream_responses: Annotated[bool, Field(strict=True)] | None = None
     system_prompt: (
         Annotated[str, Field(max_length=MOST_SYSTEM_PROMPT), AfterValidator(clean)] | None
     ) = None
@@ -136,7 +136,7 @@ class BranchBody(BaseModel):
 class ReactionBody(BaseModel):
     """What is absent stays as it is; null takes it back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     helpful: bool | None = None
     rating: Annotated[int, Field(ge=1, le=5)] | None = None
 
