@@ -1,9 +1,12 @@
 """The same question with the same key, sent again: one answer, joined in whatever state it is."""
 
 import asyncio
+import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -93,6 +96,35 @@ def test_after_the_end_every_door_gives_the_first_answer(
     assert ids_of(one) == ids_of(two)
     assert said(first, one) == said(second, two) == WHOLE
     assert upstream(stand, body) == 1
+
+
+def test_white_space_around_a_header_is_no_part_of_it(stand: Standing) -> None:
+    """No client library sends any; whoever writes their own may."""
+    body = body_of(stand, Answer(PIECES))
+    body = {"message": body["message"], "stream": True, "format": "events"}
+
+    def asked(*headers: str) -> bytes:
+        content = json.dumps(body).encode()
+        about = [
+            *(f"{name}: {value}" for name, value in stand.user.headers.items()),
+            *("Host: x", "Connection: close", "Content-Type: application/json"),
+            f"Content-Length: {len(content)}",
+        ]
+        head = "\r\n".join(["POST /chat HTTP/1.1", *about, *headers, "", ""])
+        url = urlsplit(stand.server.url)
+        with socket.create_connection((url.hostname, url.port), timeout=30) as sock:
+            sock.sendall(head.encode() + content)
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    first, second = asked("Idempotency-Key:a key"), asked("Idempotency-Key: \ta key \t")
+    rest = asked("Idempotency-Key: a key", "Last-Event-ID: 1-2 ")
+    of = re.compile(rb"x-generation-id: (.*)\r\n")
+    assert len({*of.findall(first), *of.findall(second), *of.findall(rest)}) == 1
+    assert b"\nid: 1-3\n" in rest
+    assert b"\nid: 1-2\n" not in rest
+    assert upstream(stand, body) == 1
+    # And of a stream whose connection was to be closed nothing says that it is kept.
+    assert re.findall(rb"(?i)\r\nconnection: (.*)\r\n", first) == [b"close"]
 
 
 @pytest.mark.parametrize("second", STREAMS)

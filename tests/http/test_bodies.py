@@ -38,6 +38,8 @@ UNKNOWN: Final[list[tuple[dict[str, Any], str, str]]] = [
     ({"api_key": "x"}, "api_key", "config/models.json"),
     ({"params": {"base_url": "http://x"}}, "params.base_url", "config/models.json"),
     ({"params": {"api_key": "x"}}, "params.api_key", "config/models.json"),
+    ({"params": {"session_id": "x"}}, "params.session_id", "beside `params`"),
+    ({"params": {"format": "text"}}, "params.format", "beside `params`"),
     ({"params": {"n": 2}}, "params.n", "is not a field"),
     ({"params": {"params": {}}}, "params.params", "is not a field"),
     ({"Message": "hi"}, "Message", "is not a field"),

@@ -24,7 +24,8 @@ def position_of(last_event_id: str | None, after: str | None = None) -> Position
     for field, text in (("Last-Event-ID", last_event_id), ("after", after)):
         if text:
             try:
-                return Position.parse(text)
+                # The server leaves white space behind a header's value, which is no part of it.
+                return Position.parse(text.strip(" \t"))
             except ValueError:
                 raise MalformedPositionError(field) from None
     return None

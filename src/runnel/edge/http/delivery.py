@@ -39,7 +39,9 @@ class Again:
 def again_of(request: Request) -> Again:
     """By its headers. Raises RunnelError `invalid_request` for a position that is none."""
     headers = request.headers
-    return Again(headers.get("idempotency-key"), position_of(headers.get("last-event-id")))
+    key = headers.get("idempotency-key")
+    # White space behind a value is no part of it, but left there by the server.
+    return Again(key and key.strip(" \t"), position_of(headers.get("last-event-id")))
 
 
 def _header(name: str, what: str) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class EventStream(EventSourceResponse):
             sep="\n",
             headers={"Cache-Control": "no-cache, no-transform"},
         )
+        # Whether the connection is kept, the server says, and to whoever wants it closed otherwise.
+        del self.headers["connection"]
         # Nothing here takes turns, and it has room for 64 who wait. (A later version may have none.)
         vars(self).pop("_send_lock", None)
 
