@@ -12,7 +12,7 @@ from playwright.async_api import Locator, expect
 from talking_page import at_the_page, beside, session_of
 
 from provider import Answer
-from standing import Standing
+from standing import Standing, standing
 from xss_corpus import XSS_CORPUS
 
 AXE: Final = (
@@ -76,6 +76,20 @@ def test_a_wrong_password_is_told_and_the_right_one_is_kept(
         tab.do(front.find("username").wait_for())
         kept = tab.run("Object.keys(localStorage).filter((key) => /token|queue/.test(key))")
         assert kept == []
+
+
+def test_an_account_is_offered_to_whoever_may_make_one(
+    chromium: Chromium, stand: Standing, migrated: Path, tmp_path: Path
+) -> None:
+    with chromium.tab(f"{stand.server.url}/") as tab:
+        tab.do(Front(tab).find("username").wait_for())
+        tab.do(expect(tab.page.get_by_text("Create an account")).to_have_count(0))
+    with (
+        standing(migrated, tmp_path, registration="open") as open_to_all,
+        chromium.tab(f"{open_to_all.server.url}/") as tab,
+    ):
+        tab.do(tab.page.get_by_text("Create an account").click())
+        Front(tab).sign_in("newcomer", "a password of their own")
 
 
 def test_a_login_that_ended_is_asked_for_again_and_nothing_typed_is_lost(

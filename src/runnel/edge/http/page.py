@@ -11,10 +11,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from runnel.edge.http.assets import Assets, content_security_policy
+from runnel.edge.parts import parts_of
 
 _DIRECTORY: Final = Path(__file__).parent.parent / "page"
 _ASSETS: Final = Assets(_DIRECTORY)
 _PAGE: Final = (_DIRECTORY / "index.html").read_text(encoding="utf-8")
+#: For whoever comes without an account: whether one can be made here.
+_REGISTRATION: Final = 'data-registration="closed"'
 
 #: Pictures that were attached come as blobs, for their address needs a header. What makes HTML of
 #: text has to be DOMPurify: a browser that knows trusted types refuses whatever else tries.
@@ -30,9 +33,11 @@ router = APIRouter(include_in_schema=False)
 
 @router.head("/")
 @router.get("/")
-async def page() -> HTMLResponse:
+async def page(request: Request) -> HTMLResponse:
+    registration = f'data-registration="{parts_of(request).settings.registration}"'
     return HTMLResponse(
-        _PAGE, headers={"content-security-policy": PAGE_CSP, "cache-control": "no-cache"}
+        _PAGE.replace(_REGISTRATION, registration),
+        headers={"content-security-policy": PAGE_CSP, "cache-control": "no-cache"},
     )
 
 

@@ -113,7 +113,9 @@ export class SignIn {
         this.#title,
         this.#note,
         form,
-        h("p", { class: "sign-in-other" }, this.#question, " ", this.#other),
+        // As the server has written it into the page.
+        document.documentElement.dataset.registration === "open" &&
+          h("p", { class: "sign-in-other" }, this.#question, " ", this.#other),
         asGuest && h("button", { type: "button", class: "link", onclick: asGuest }, t("asGuest")),
       ),
       h("p", { class: "sign-in-hint" }, ...withCode(t("hint"))),
