@@ -133,6 +133,7 @@ def test_origins_are_kept_as_browsers_spell_them(monkeypatch: pytest.MonkeyPatch
     [
         ("CORS_ORIGINS", "example.com"),
         ("CORS_ORIGINS", "https://a.example/path"),
+        ("CORS_ORIGINS", "https://*.a.example"),
         ("CORS_ORIGINS", '["https://a.example"]'),
         ("FORWARDED_ALLOW_IPS", "nonsense"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.1,*"),

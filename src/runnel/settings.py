@@ -21,10 +21,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
 Count = Annotated[int, Field(ge=1)]
 MIN_SECRET_BYTES = 32
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.IGNORECASE)
 _TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-
-
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
 
 
 def _parts(value: str) -> list[str]:

@@ -65,10 +65,21 @@ _ARABIC: Final = "مرحبا"
         f"1. {_ARABIC}\n   - {_ARABIC}",
         f"> {_ARABIC}\n>\n> b",
         f"> - {_ARABIC}",
+        f"> {_ARABIC}\n> ===",
+        f"| # | {_ARABIC} |\n|---|---|\n| c | d |",
         f"| {_ARABIC} | b |\n|---|---|\n| c | d |",
         "\n".join(f"- {_ARABIC} {number}" for number in range(150)),  # a list of two parts
     ],
-    ids=["list", "numbers", "quote", "list in a quote", "table", "long list"],
+    ids=[
+        "list",
+        "numbers",
+        "quote",
+        "list in a quote",
+        "heading",
+        "numbered rows",
+        "table",
+        "long list",
+    ],
 )
 def test_what_is_written_from_the_right_stands_on_the_right(page: Shown, text: str) -> None:
     """Marks, bars and columns too. What is written from the left in it, from the left."""

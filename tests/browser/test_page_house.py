@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from chromium import Chromium
 from front import Front
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 from talking_page import at_the_page, beside, session_of
 
 from provider import Answer
@@ -153,13 +153,32 @@ def test_what_becomes_of_a_session_elsewhere_is_seen_where_it_is_open(
     assert stand.client.patch(shape, json={"title": "as it is"}).status_code == 200
     front.tab.run(look)
     front.tab.do(expect(front.tab.page).to_have_title(re.compile("as it is")))
+    front.tab.do(front.find("new-session").click())
+    front.tab.do(front.find("composer").fill("another"))
+    front.tab.do(entry(front, session).click())
+    front.until_shown("completed")
     front.tab.do(front.find("composer").fill("half a question"))
+    # What a proxy says while the server starts is none of its words.
+    not_found = "**/api/chat/sessions/**"
+    seen: list[Route] = []
+
+    async def of_a_proxy(route: Route) -> None:
+        await route.fulfill(status=404)
+        seen.append(route)
+
+    front.tab.do(front.tab.page.route(not_found, of_a_proxy))
+    front.tab.run(look)
+    front.until(lambda: seen != [])
+    front.tab.run("fetch('/healthz').then(() => null)")
+    assert "was deleted" not in (notes(front) or "")
+    front.tab.do(front.tab.page.unroute(not_found))
     assert stand.client.delete(f"{shape}?purge=true").status_code == 204
     front.tab.run(look)
     front.until(lambda: "was deleted" in (notes(front) or ""))
     front.until(lambda: front.messages() == [])
     assert "session=" not in front.tab.page.url
-    assert front.tab.do(front.find("composer").input_value()) == "half a question"
+    written = front.tab.do(front.find("composer").input_value())
+    assert written == "another\n\nhalf a question"
 
 
 def test_what_is_searched_for_is_found_in_titles_and_messages(

@@ -197,6 +197,9 @@ def test_changes_change_what_they_name_and_null_takes_it_back(ada: Talker) -> No
     )
     assert (cleared["title"], cleared["project_id"]) == (None, None)
     assert cleared["settings"] == USUAL | {"stream_responses": False}
+    for wrong in ("yes", 1):
+        settings = {"settings": {"stream_responses": wrong}}
+        ada.refused(422, "invalid_request", "PATCH", f"{SESSIONS}/s", settings)
     reset = ada.ok("PATCH", f"{SESSIONS}/s", {"settings": {"stream_responses": None}})
     assert reset["settings"] == USUAL
     ada.refused(422, "invalid_request", "PATCH", f"{SESSIONS}/s", {})

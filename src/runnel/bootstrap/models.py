@@ -31,7 +31,7 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[ModelCatalog]:
 async def open_models(settings: Settings) -> AsyncGenerator[ModelCatalog]:
     """The models alone, read from their file; no provider is asked. Raises StartupError."""
     if absent := absent_file(settings):
-        _log.warning("models.no_file", file=str(absent))
+        _log.info("models.no_file", file=str(absent))
     catalog = ModelCatalog(
         Builder(_config(settings)),
         ping_seconds=settings.startup_check_seconds,

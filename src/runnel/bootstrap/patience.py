@@ -13,8 +13,9 @@ from runnel.errors import AwayError, Code, RunnelError
 from runnel.settings import Settings
 
 _log = structlog.stdlib.get_logger()
-#: Between two looks for it.
+#: Between two looks for it, each of which has a line in the log: at first, and at most.
 _PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
 async def open_patiently(
@@ -41,8 +42,10 @@ async def open_patiently(
 
 async def _until_there(settings: Settings) -> None:
     # Alone: to open the whole server would ask every provider again, each time.
+    pause = _PAUSE_SECONDS
     while True:
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         try:
             async with open_database(settings):
                 return

@@ -54,7 +54,7 @@ def _imported(alias: str, name: str) -> Graph:
             found = getattr(found, part)
     except ImportError as error:
         hint = (
-            "; in Runnel's folder: .venv/bin/pip install -e '.[langgraph]'"
+            "; install it where Runnel is installed: pip install langgraph"
             if (error.name or "").partition(".")[0] == "langgraph"
             else ""
         )

@@ -1,8 +1,6 @@
 """What is wrong with a database, in the words that whoever asked is told."""
 
-import math
 import sqlite3
-import time
 from typing import Final
 
 import structlog
@@ -13,25 +11,6 @@ from runnel.errors import Code, RunnelError
 
 _log = structlog.stdlib.get_logger()
 AWAY: Final = (PoolTimeoutError, OSError)
-#: How long the same is not said again: each request would, and who waits for the database.
-_SILENT_SECONDS: Final = 10.0
-
-
-class _Teller:
-    """Tells the log that the database is away, and why."""
-
-    def __init__(self) -> None:
-        self._why = ""
-        self._at = -math.inf
-
-    def tell(self, why: str) -> None:
-        now = time.monotonic()
-        if why != self._why or now > self._at + _SILENT_SECONDS:
-            self._why, self._at = why, now
-            _log.warning("database.unavailable", why=why)
-
-
-_teller: Final = _Teller()
 
 
 class translated:  # noqa: N801 - reads as a statement
@@ -48,7 +27,7 @@ def translate(error: BaseException | None) -> None:
     """The same, of what was raised. Raises RunnelError `store_unavailable`, or nothing."""
     if _is_away(error):
         # The driver's words alone: the statement's values are what people wrote.
-        _teller.tell(str(getattr(error, "orig", error)))
+        _log.warning("database.unavailable", why=str(getattr(error, "orig", error)))
         raise RunnelError(
             Code.STORE_UNAVAILABLE,
             "The database does not answer. Try again shortly.",

@@ -121,7 +121,7 @@ def _tracing(config: TelemetryConfig, conceal: Callable[[str], str]) -> "Tracing
     except ImportError as error:
         raise StartupError(
             f"TRACING=true needs {error.name};"
-            " in Runnel's folder: .venv/bin/pip install -e '.[tracing]'"
+            " install the extra where Runnel is installed: pip install -e '.[tracing]'"
         ) from None
     try:
         return Tracing(config.version, conceal)

@@ -1,6 +1,7 @@
 /** What the parts of the page are given to work with. */
 
 /** @import { RunnelClient } from "../client.js" */
+/** @import { Draft } from "./talk/drafts.js" */
 
 /**
  * What the next question is asked with. `params` has only what was set.
@@ -19,7 +20,8 @@
  * @property {(sessionId: string | null) => void} open goes to a session; null: a new one
  * @property {(session: any) => void} opened what is shown now, as the API tells of it: for the
  *   address, the title, the list and the settings
- * @property {(sessionId: string) => void} gone somebody has deleted it
+ * @property {(sessionId: string, draft: Draft) => void} gone somebody has deleted it; what was
+ *   being written there
  * @property {() => void} changed the list of sessions is not what it was, in all tabs
  */
 

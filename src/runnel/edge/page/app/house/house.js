@@ -18,6 +18,7 @@ import { Tabs } from "./tabs.js";
 
 /** @import { RunnelClient } from "../../client.js" */
 /** @import { App } from "../app.js" */
+/** @import { Draft } from "../talk/drafts.js" */
 /** @import { Place } from "./addresses.js" */
 /** @import { Notes } from "./notes.js" */
 
@@ -77,7 +78,7 @@ export class House {
       options: () => this.#choices.options(),
       open: (session) => this.open(session),
       opened: (session) => this.#opened(session),
-      gone: (session) => this.#gone(session),
+      gone: (session, draft) => this.#gone(session, draft),
       changed: () => this.#changed(),
     };
     this.#app = app;
@@ -249,6 +250,8 @@ export class House {
 
   /** @param {any} session */
   #opened(session) {
+    // The talk goes on behind the administration, which is what is shown.
+    if (this.#place.view !== null) return;
     const { session_id: id } = session;
     const place = { session: id, view: null };
     // A new one has got its id, or one was opened by its name.
@@ -280,12 +283,14 @@ export class House {
     this.#show(NEW);
   }
 
-  /** Somebody has deleted it elsewhere. What was being written is not lost. @param {string} sessionId */
-  #gone(sessionId) {
+  /** Somebody has deleted it elsewhere. What was being written goes on in a new one.
+   *  @param {string} sessionId @param {Draft} draft */
+  #gone(sessionId, draft) {
     if (sessionId !== this.#place.session) return;
     const { id } = this.#me;
-    const { text } = draftOf(id, sessionId);
-    if (text && !draftOf(id, null).text) keepDraft(id, null, { text, files: [] });
+    const other = draftOf(id, null);
+    const texts = [other.text, draft.text].filter((text) => text !== "");
+    keepDraft(id, null, { text: texts.join("\n\n"), files: [...other.files, ...draft.files] });
     keepDraft(id, sessionId, { text: "", files: [] });
     this.#notes.tell(t("gone"));
     this.#list.read();

@@ -251,7 +251,7 @@ export class Blocks {
     if (whole === null) return false;
     const underline = syntax.UNDERLINE.exec(text);
     if (underline) {
-      const heading = h(HEADINGS[underline[1] ? 0 : 1], { dir: "auto" });
+      const heading = h(HEADINGS[underline[1] ? 0 : 1], { dir: part.element.getAttribute("dir") });
       part.element.replaceWith(heading);
       this.#references.fill(heading, whole, true);
       this.#outline.leaf = null;

@@ -57,7 +57,10 @@ export class Table {
     this.#body = h("tbody");
     const head = h("thead", {}, this.#row("th", this.#head, true));
     // By its first word, which therefore has no direction of its own.
-    head.querySelector("th")?.removeAttribute("dir");
+    for (const cell of head.querySelectorAll("th")) {
+      cell.removeAttribute("dir");
+      if (/\p{L}/u.test(cell.textContent ?? "")) break;
+    }
     const table = h("table", { dir: "auto" }, head, this.#body);
     const region = { class: "table", tabindex: 0, role: "group", "aria-label": t("table") };
     this.element.append(h("div", region, table));

@@ -90,9 +90,10 @@ export class Conversation extends EventTarget {
     );
   }
 
-  /** The server has said that there is no such session any more. */
+  /** The server has said that there is no such session any more. What is on its way there is
+   *  refused first, and given back. */
   lose() {
-    this.#tell("gone");
+    if (this.#asked.length === 0) this.#tell("gone");
   }
 
   /** @returns {Item[]} the branch that is shown, and what was asked after it */

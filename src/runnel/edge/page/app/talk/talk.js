@@ -128,7 +128,9 @@ export class Talk {
     on("change", () => this.#changed());
     on("begun", () => this.#try(this.#begun(conversation)));
     on("written", () => this.#app.changed());
-    on("gone", () => this.#app.gone(/** @type {string} */ (conversation.id)));
+    on("gone", () => {
+      this.#app.gone(/** @type {string} */ (conversation.id), this.#composer.draft);
+    });
     on("first", () => this.#announce("begun"));
     on("ended", ({ detail }) => {
       this.#announce(detail);

@@ -60,8 +60,10 @@ export class Watch {
       const session = await this.#client.sessions.get(id);
       if (!this.#conversation.isLike(session)) await this.#conversation.read();
     } catch (error) {
-      // Else the next look will tell; that the server is away is told elsewhere.
-      if (/** @type {RunnelError} */ (error).code === "not_found") this.#conversation.lose();
+      // Else the next look will tell; that the server is away is told elsewhere. A proxy has its own
+      // 404 while the server starts, and to whoever is signed out nothing of theirs is there.
+      const { facts } = /** @type {RunnelError} */ (error);
+      if (facts?.code === "not_found" && this.#client.signedIn) this.#conversation.lose();
     }
     if (!this.#stopped.signal.aborted) this.#wait();
   }
