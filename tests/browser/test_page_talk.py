@@ -64,6 +64,48 @@ def test_stopping_keeps_what_there_is_be_it_nothing(
     assert shown_branch(front) == stored_branch(stand, session_of(front))
 
 
+def test_what_stands_under_an_answer_that_was_stopped_is_what_stands_there_later(
+    front: Front, stand: Standing
+) -> None:
+    stand.provider.hold()
+    front.say(stand.prompt(Answer(WORDS, gate_after=2)))
+    front.until_shown("running", text="Hello there")
+    front.tab.do(front.find("stop").click())
+    front.until_shown("aborted", text="Hello there")
+    stand.provider.release()
+    session_of(front)
+
+    def details() -> str:
+        return front.tab.do(front.find("details").last.locator("summary").inner_text())
+
+    front.until(lambda: " s" in details())
+    at_once = details()
+    front.tab.do(front.tab.page.reload())
+    front.until_shown("aborted", text="Hello there")
+    assert details() == at_once
+
+
+def test_who_clicks_twice_to_send_stops_nothing(front: Front, stand: Standing) -> None:
+    stand.provider.hold()
+    front.tab.do(front.find("composer").fill(stand.prompt(Answer(WORDS, gate_after=2))))
+    front.tab.do(front.find("send").dblclick(delay=50))
+    front.until_shown("running", text="Hello there")
+    stand.provider.release()
+    front.until_shown("completed", text="".join(WORDS))
+
+
+def test_a_second_question_waits_for_the_first_of_a_new_session_too(
+    front: Front, stand: Standing
+) -> None:
+    stand.provider.hold()
+    front.say(stand.prompt(Answer(WORDS, gate_after=2)))
+    front.until_shown("running", text="Hello there")
+    front.say(stand.prompt(Answer(("Second",))))
+    front.tab.do(front.find("drop").wait_for())
+    stand.provider.release()
+    front.until_shown("completed", 4, text="Second")
+
+
 def test_escape_stops_as_well(front: Front, stand: Standing) -> None:
     stand.provider.hold()
     front.say(stand.prompt(Answer(WORDS, gate_after=1)))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from chromium import Chromium
 from front import Front
+from playwright.async_api import Route
 from talking_page import at_the_page, beside, session_of, shown_branch, stored_branch
 
 from provider import Answer
@@ -68,6 +69,37 @@ def test_another_answer_is_shown_as_the_first_was(front: Front, stand: Standing)
     stand.provider.hold()
     front.tab.do(front.find("regenerate").last.click())
     assert html() == first
+
+
+def test_an_edit_that_is_refused_is_given_back(front: Front, stand: Standing) -> None:
+    front.say(stand.prompt(Answer(("one",))))
+    front.until_shown("completed")
+    front.tab.do(front.find("edit").first.click())
+    front.tab.do(front.find("edit-text").fill("x" * 5001))
+    front.tab.do(front.find("edit-send").click())
+    composer = front.find("composer")
+    front.until(lambda: front.tab.do(composer.input_value()) == "x" * 5001)
+
+
+def test_while_another_answer_waits_to_be_asked_for_the_talk_stays(
+    front: Front, stand: Standing
+) -> None:
+    front.say(stand.prompt(Answer(("one",))))
+    front.until_shown("completed")
+    session_of(front)
+
+    async def away(route: Route) -> None:
+        headers = {"Retry-After": "60"}
+        await route.fulfill(status=503, json={"code": "overloaded"}, headers=headers)
+
+    front.tab.do(front.tab.page.route("**/regenerate", away))
+    front.tab.do(front.find("regenerate").last.click())
+    front.tab.do(front.find("drop").wait_for())
+    front.tab.do(front.tab.page.reload())
+    front.tab.do(front.find("drop").wait_for())
+    front.until(lambda: [each["text"] for each in front.messages()][1:] == ["one", ""])
+    front.tab.do(front.find("drop").click())
+    front.until_shown("completed", text="one")
 
 
 def test_a_question_in_other_words_grows_a_branch_and_loses_none(

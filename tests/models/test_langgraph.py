@@ -213,7 +213,7 @@ def serving(name: str, **fields: Any) -> dict[str, Any]:
         ("graph = [].nothing", "AttributeError: .*nothing"),
         ("raise OSError('no such disk')", "OSError: no such disk"),
         ("other = 1", "no attribute 'graph'"),
-        ("import langgraph.not_there", r"pip install 'runnel\[langgraph\]'"),
+        ("import langgraph.not_there", "pip install langgraph"),
     ],
     ids=["import", "no graph", "attribute", "raises", "other name", "extra"],
 )

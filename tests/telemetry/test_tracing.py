@@ -209,7 +209,7 @@ def test_without_the_extra_the_start_says_what_to_install(
     for name in [name for name in sys.modules if name.startswith("opentelemetry.exporter.otlp.")]:
         monkeypatch.setitem(sys.modules, name, None)
     with (
-        pytest.raises(StartupError, match=r'pip install "runnel\[tracing\]"'),
+        pytest.raises(StartupError, match=r"pip install -e '\.\[tracing\]'"),
         LiveServer(settings_for(tmp_path, tracing=True)),
     ):
         pass

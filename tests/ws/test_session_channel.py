@@ -280,7 +280,7 @@ async def test_a_busy_session_says_what_runs(stand: Standing) -> None:
         (message("?", stream="maybe"), "invalid_request", "stream: "),
         (message("?", stream=True, params={"stream": False}), "invalid_request", "stream: "),
         (message("?", params=[]), "invalid_request", "params: "),
-        (message("?", params={"message": "?"}), "invalid_request", "params.message: is not a"),
+        (message("?", params={"message": "?"}), "invalid_request", "params.message: stands beside"),
         (message("?", model=""), "invalid_request", "model: "),
         (message("?", attachments="x"), "invalid_request", "attachments: "),
         ({"type": "resume"}, "invalid_request", "generation_id: "),

@@ -21,11 +21,12 @@ def position_of(last_event_id: str | None, after: str | None = None) -> Position
     The header comes first: a reader that reconnects sends it to the address it began with.
     Raises MalformedPositionError.
     """
-    for field, text in (("Last-Event-ID", last_event_id), ("after", after)):
+    # The server leaves white space behind a header's value, which is no part of it.
+    header = last_event_id and last_event_id.strip(" \t")
+    for field, text in (("Last-Event-ID", header), ("after", after)):
         if text:
             try:
-                # The server leaves white space behind a header's value, which is no part of it.
-                return Position.parse(text.strip(" \t"))
+                return Position.parse(text)
             except ValueError:
                 raise MalformedPositionError(field) from None
     return None

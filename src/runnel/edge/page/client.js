@@ -745,11 +745,16 @@ export class RunnelClient extends EventTarget {
     const lane = question?.sessionId ?? entry.behind ?? /** @type {string} */ (clientMessageId);
     const before = this.#lanes.get(lane);
     const ended = before ? before.then(() => this.#send(entry)) : this.#send(entry);
+    this.#occupy(lane, ended);
+    if (before || this.state === "offline") this.#delay(entry);
+  }
+
+  /** @param {string} lane @param {Promise<unknown>} ended */
+  #occupy(lane, ended) {
     this.#lanes.set(lane, ended);
     ended.finally(() => {
       if (this.#lanes.get(lane) === ended) this.#lanes.delete(lane);
     });
-    if (before || this.state === "offline") this.#delay(entry);
   }
 
   /** It is told, and kept, that a question waits. @param {Entry} entry */
@@ -814,7 +819,11 @@ export class RunnelClient extends EventTarget {
 
   /** The server has it. @param {Entry} entry @param {Record<string, any>} accepted */
   #accepted(entry, accepted) {
-    this.#begun.set(entry.body.client_message_id, accepted.session_id);
+    const { client_message_id: first } = entry.body;
+    this.#begun.set(first, accepted.session_id);
+    // What is asked next in a session that this has begun waits for it, by its id too.
+    const ended = this.#lanes.get(first);
+    if (ended && !this.#lanes.has(accepted.session_id)) this.#occupy(accepted.session_id, ended);
     // So that other tabs which have it too know that it was not taken back.
     this.#put(entry, { accepted });
     entry.answer._accept(accepted);

@@ -78,7 +78,10 @@ export class Composer {
     this.#stop = iconButton("stop", t("stop"), {
       class: "composer-stop",
       "data-testid": "stop",
-      onclick: () => this.#wishes.stop(),
+      onclick: (/** @type {MouseEvent} */ { detail }) => {
+        // The second click of two was for the button that stood here at the first: Send.
+        if (detail < 2) this.#wishes.stop();
+      },
     });
     const picker = h("input", {
       type: "file",

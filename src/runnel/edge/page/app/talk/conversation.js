@@ -98,7 +98,8 @@ export class Conversation extends EventTarget {
 
   /** @returns {Item[]} the branch that is shown, and what was asked after it */
   get items() {
-    const again = this.#asked.find((asked) => asked.kind !== "ask");
+    // Of what was asked before the page was loaded only the server knows what it follows.
+    const again = this.#asked.find((asked) => asked.kind !== "ask" && !asked.resumed);
     const branch = this.#tree.branch(again ? again.after : this.#leafId);
     const items = branch.map((message) => this.#stored(message));
     for (const asked of this.#asked) items.push(onItsWay(asked));
@@ -202,6 +203,7 @@ export class Conversation extends EventTarget {
     const { answer, kind, text, attachments } = asked;
     if (this.#left) {
       answer.detach();
+      this.dispatchEvent(new Event("written")); // there may be a session more
       return;
     }
     const begun = this.#id === null;
@@ -271,9 +273,10 @@ export class Conversation extends EventTarget {
     const message = /** @type {Message} */ (this.#tree.get(messageId));
     this.#tree.put({ ...message, ...outcome(message, answer) });
     this.#tell("change");
-    this.dispatchEvent(new CustomEvent("ended", { detail: statusOf(answer) }));
-    // It could not be followed to its end: what the server has of it is all there is.
-    if (!answer.end) this.read().catch(() => {});
+    if (answer.end) this.dispatchEvent(new CustomEvent("ended", { detail: statusOf(answer) }));
+    // What it took, and who spoke, only an end that was reached tells; and one that could not be
+    // followed to its end is what the server has of it.
+    if (answer.end?.type !== "end") this.read().catch(() => {});
   }
 
   /** Stops what is being made for everyone. Raises RunnelError. */

@@ -291,9 +291,9 @@ function nameOf({ role, message }) {
 
 /** What is to be said of how it stands. @param {Item} item */
 function noteOf({ role, status, asked, waits, answer, message }) {
+  if (asked && waits) return { kind: "queued", text: t("queued") };
   if (role === "user") {
-    if (!asked) return { kind: "", text: "" };
-    return waits ? { kind: "queued", text: t("queued") } : { kind: "sending", text: t("sending") };
+    return asked ? { kind: "sending", text: t("sending") } : { kind: "", text: "" };
   }
   const finish = message?.metadata.finish_reason;
   switch (status) {

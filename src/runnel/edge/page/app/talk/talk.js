@@ -172,7 +172,8 @@ export class Talk {
 
   /** @param {Asked} asked @param {RunnelError} error */
   #refused({ kind, text, attachments }, error) {
-    if (kind === "ask") this.#composer.giveBack(text, attachments);
+    // The files of a question that was edited are that question's still.
+    if (kind !== "regenerate") this.#composer.giveBack(text, kind === "ask" ? attachments : []);
     if (error.code === "cancelled") return;
     this.#composer.tell(whyOf(error), error.retryAfter);
     if (error.code === "busy" || error.code === "session_closed") {
