@@ -9,6 +9,7 @@ from shown_answer import Shown, shown
 
 from standing import Standing
 
+_ARABIC: Final = "مرحبا"
 _LINK: Final = 'target="_blank" rel="noopener noreferrer nofollow" title="https://x.org/" href="https://x.org/"'
 #: Without `dir="auto"`, and the links' attributes in the order of `_LINK`.
 ELEMENTS: Final[dict[str, str]] = {
@@ -53,9 +54,6 @@ def page(chromium: Chromium, stand: Standing) -> Iterator[Shown]:
     with shown(chromium, stand.server.url, permissions=["clipboard-read"]) as there:
         yield there
         assert there.run("violations") == []
-
-
-_ARABIC: Final = "مرحبا"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,13 @@ def gate_open(stand: Standing) -> None:
     stand.provider.release()
 
 
+def begin_to_answer(front: Front, stand: Standing) -> None:
+    """The answer stops behind two of its words."""
+    stand.provider.hold()
+    front.say(stand.prompt(Answer(WORDS, gate_after=2)))
+    front.until_shown("running", text="Hello there")
+
+
 def test_an_answer_is_streamed_to_the_text_that_is_stored(front: Front, stand: Standing) -> None:
     stand.provider.hold()
     prompt = stand.prompt(Answer(WORDS, gate_after=2))
@@ -67,9 +74,7 @@ def test_stopping_keeps_what_there_is_be_it_nothing(
 def test_what_stands_under_an_answer_that_was_stopped_is_what_stands_there_later(
     front: Front, stand: Standing
 ) -> None:
-    stand.provider.hold()
-    front.say(stand.prompt(Answer(WORDS, gate_after=2)))
-    front.until_shown("running", text="Hello there")
+    begin_to_answer(front, stand)
     front.tab.do(front.find("stop").click())
     front.until_shown("aborted", text="Hello there")
     stand.provider.release()
@@ -97,9 +102,7 @@ def test_who_clicks_twice_to_send_stops_nothing(front: Front, stand: Standing) -
 def test_a_second_question_waits_for_the_first_of_a_new_session_too(
     front: Front, stand: Standing
 ) -> None:
-    stand.provider.hold()
-    front.say(stand.prompt(Answer(WORDS, gate_after=2)))
-    front.until_shown("running", text="Hello there")
+    begin_to_answer(front, stand)
     front.say(stand.prompt(Answer(("Second",))))
     front.tab.do(front.find("drop").wait_for())
     stand.provider.release()
